@@ -1,0 +1,162 @@
+"""Content and messages as JSON, and back: exact, tagged with `kind`, versioned with `v`.
+
+Reading is strict where it matters – an unknown kind or version is refused, never guessed – and lenient
+about fields that a later minor version may add.
+"""
+
+from __future__ import annotations
+
+import base64
+import types
+import typing
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Union
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from alloy.errors import AlloyError
+from alloy.llm.content import (
+    JSON,
+    Audio,
+    CacheMark,
+    Citation,
+    Document,
+    Image,
+    Opaque,
+    Origin,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Unknown,
+    Video,
+)
+from alloy.llm.message import AssistantMessage, StopInfo, ToolMessage, UserMessage
+from alloy.llm.usage import Usage
+
+VERSION = 1
+
+KINDS: dict[str, type] = {
+    "text": Text,
+    "thinking": Thinking,
+    "tool_call": ToolCall,
+    "tool_result": ToolResult,
+    "image": Image,
+    "document": Document,
+    "audio": Audio,
+    "video": Video,
+    "server_tool": ServerTool,
+    "unknown": Unknown,
+    "cache_mark": CacheMark,
+    "user_message": UserMessage,
+    "assistant_message": AssistantMessage,
+    "tool_message": ToolMessage,
+    "usage": Usage,
+    "stop_info": StopInfo,
+    "citation": Citation,
+    "opaque": Opaque,
+    "origin": Origin,
+}
+_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+
+
+class CodecError(AlloyError, ValueError):
+    """JSON that is not what `to_json` makes: an unknown kind or version, or a field that does not fit."""
+
+
+def to_json(value: object) -> JSON:
+    """Turn a message or a content item into plain JSON values: a dict with `kind` and `v`.
+
+    Bytes become base64, money a string. `ToolResult.details` that JSON cannot hold become their `repr`.
+
+    Raises:
+        TypeError: it is no message and no content item.
+    """
+    if type(value) not in _KIND_OF:
+        raise TypeError(f"no JSON form is known for {type(value).__name__}; there is one for {', '.join(KINDS)}")
+    return _converter.unstructure(value)
+
+
+def from_json(data: JSON) -> Any:
+    """Make the message or content item again that `to_json` was given; equal to it.
+
+    Raises:
+        CodecError: `data` is not what `to_json` makes: its kind or version is unknown, or a field does not fit.
+    """
+    if not isinstance(data, Mapping):
+        raise CodecError(f"expected an object with kind and v, got {type(data).__name__}")
+    return _structure_tagged(data, None)
+
+
+def plain(value: object) -> JSON:
+    """Return `value` if JSON can hold it exactly; else what it says of itself."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if value == value and value not in (float("inf"), float("-inf")):
+            return value
+        case list():
+            return [plain(item) for item in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {key: plain(item) for key, item in value.items()}
+        case _ if type(value) in _KIND_OF:
+            return to_json(value)
+        case _:
+            return repr(value)
+
+
+_converter = cattrs.Converter(detailed_validation=False)
+
+
+def _structure_tagged(data: JSON, _: object) -> Any:
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        raise CodecError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    if (version := data.get("v")) != VERSION:
+        raise CodecError(f"unknown version {version!r} of {kind!r}; this alloy reads version {VERSION}")
+    try:
+        return _converter.structure(data, cls)
+    except CodecError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, cattrs.BaseValidationError) as error:
+        raise CodecError(f"{kind!r} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _unstructure_hook(cls: type) -> Any:
+    """Fields that still have their default are left out; kind and version come first."""
+    inner = make_dict_unstructure_fn(cls, _converter, _cattrs_omit_if_default=True)
+    head = {"kind": _KIND_OF[cls], "v": VERSION}
+    return lambda value: {**head, **inner(value)}
+
+
+def _is_tagged_union(tp: Any) -> bool:
+    """A union of tagged classes, and nothing else but None."""
+    if typing.get_origin(tp) not in (Union, types.UnionType):
+        return False
+    members = [arm for arm in typing.get_args(tp) if arm is not types.NoneType]
+    return len(members) > 1 and all(arm in _KIND_OF for arm in members)
+
+
+_converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode("ascii"))
+_converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
+_converter.register_unstructure_hook(Decimal, str)
+_converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
+_converter.register_structure_hook_func(_is_tagged_union, _structure_tagged)
+_converter.register_unstructure_hook_func(_is_tagged_union, lambda value: _converter.unstructure(value))
+_converter.register_structure_hook_func(lambda tp: tp is object, lambda value, _: value)
+_converter.register_unstructure_hook_func(lambda tp: tp is object, plain)
+_converter.register_unstructure_hook_func(
+    lambda tp: isinstance(tp, type) and issubclass(tp, StrEnum), lambda value: value.value
+)
+for _cls in KINDS.values():
+    attrs.resolve_types(_cls)
+    _converter.register_unstructure_hook_factory(lambda tp, c=_cls: tp is c, _unstructure_hook)
+    _converter.register_structure_hook_factory(
+        lambda tp, c=_cls: tp is c, lambda cls: make_dict_structure_fn(cls, _converter)
+    )

@@ -1,0 +1,145 @@
+"""What of a history may be sent, and to whom. Pure.
+
+Two questions, one function each: `sendable` makes a history whole (every call has exactly one result,
+whatever broke off), for any vendor; `replay` decides what of it one vendor gets to see again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from alloy.llm.content import (
+    Content,
+    Opaque,
+    Origin,
+    Outcome,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Unknown,
+)
+from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserMessage
+
+_SYNTHETIC = {
+    Outcome.NOT_STARTED: "not started: the run ended before this call",
+    Outcome.INTERRUPTED: "interrupted: the process ended while this call ran; it may have had effects",
+    Outcome.CANCELLED: "cancelled: this call was stopped while it ran; it may have had effects",
+    Outcome.DENIED: "denied: this call was not approved, and did not run",
+    Outcome.TIMED_OUT: "timed out: this call was stopped at its time limit; it may have had effects",
+}
+
+
+def synthetic_result(call: ToolCall, outcome: Outcome, text: str | None = None) -> ToolResult:
+    """The result of a call that gave none of its own; `text` tells the model more than the outcome's own words."""
+    return ToolResult(text or _SYNTHETIC[outcome], is_error=True, call_id=call.id, name=call.name, outcome=outcome)
+
+
+def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Make a history whole: every tool call has exactly one result, directly after it, in the order of the calls.
+
+    Calls without a result get one that says `not_started`; results without a call, and messages without
+    content, are left out. A history that is whole already comes back as it is, message by message.
+    """
+    out: list[Message] = []
+    open_calls: Sequence[ToolCall] = ()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if open_calls:
+                out.append(_answered(open_calls, message))
+            open_calls = ()
+            continue
+        if open_calls:
+            out.append(ToolMessage(tuple(synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls)))
+        open_calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        if message.content:
+            out.append(message)
+    if open_calls:
+        out.append(ToolMessage(tuple(synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls)))
+    return tuple(out)
+
+
+def _answered(calls: Sequence[ToolCall], message: ToolMessage) -> ToolMessage:
+    if len(calls) == len(message.results) and all(
+        c.id == r.call_id for c, r in zip(calls, message.results, strict=True)
+    ):
+        return message
+    by_id = {result.call_id: result for result in message.results}
+    results = (by_id.get(call.id) or synthetic_result(call, Outcome.NOT_STARTED) for call in calls)
+    return ToolMessage(tuple(results), id=message.id)
+
+
+OtherModel = Callable[[Opaque], bool]
+
+
+def _keep_all(_: Opaque) -> bool:
+    return True
+
+
+def may_replay(opaque: Opaque, target: Origin, *, other_model: OtherModel = _keep_all) -> bool:
+    """Decide whether a piece of vendor state may go back.
+
+    The same dialect, vendor, endpoint and model: yes. The same but for the model: as the dialect says by
+    `other_model`. Anyone else: no; signatures do not travel.
+    """
+    origin = opaque.origin
+    if (origin.dialect, origin.vendor, origin.endpoint) != (target.dialect, target.vendor, target.endpoint):
+        return False
+    return origin.model == target.model or other_model(opaque)
+
+
+def replay(messages: Iterable[Message], target: Origin, *, other_model: OtherModel = _keep_all) -> tuple[Message, ...]:
+    """Return the history as `target` may see it: foreign vendor state and reasoning left out.
+
+    Foreign reasoning is dropped rather than sent as text, because models then imitate it. A tool that another
+    vendor ran becomes a short note. Messages that need no change come back as the same objects.
+    """
+    return tuple(
+        _replay_answer(message, target, other_model) if isinstance(message, AssistantMessage) else message
+        for message in messages
+    )
+
+
+def _replay_answer(message: AssistantMessage, target: Origin, other_model: OtherModel) -> AssistantMessage:
+    same = message.origin == target or message.origin is None
+    if same and all(_is_own(item, target) for item in message.content):
+        return message
+    content = tuple(kept for item in message.content if (kept := _replay_item(item, message, target, other_model)))
+    return attrs.evolve(message, content=content)
+
+
+def _is_own(item: Content, target: Origin) -> bool:
+    return all(opaque.origin == target for opaque in item.opaque)
+
+
+def _replay_item(
+    item: AssistantContent, message: AssistantMessage, target: Origin, other_model: OtherModel
+) -> AssistantContent | None:
+    kept = tuple(opaque for opaque in item.opaque if may_replay(opaque, target, other_model=other_model))
+    same_dialect = message.origin is not None and message.origin.dialect == target.dialect
+    same_endpoint = (
+        same_dialect
+        and message.origin is not None
+        and ((message.origin.vendor, message.origin.endpoint) == (target.vendor, target.endpoint))
+    )
+    match item:
+        case Thinking() if not kept and not same_endpoint:
+            return None
+        case ServerTool() if not same_endpoint:
+            return Text(f"[{item.tool}: {item.stage} of a tool that {_vendor(message)} ran]")
+        case Unknown() if not same_dialect:
+            return None
+        case _:
+            return item if kept == item.opaque else attrs.evolve(item, opaque=kept)
+
+
+def _vendor(message: AssistantMessage) -> str:
+    return message.origin.vendor if message.origin else "the vendor"
+
+
+def last_user_text(messages: Sequence[Message]) -> str:
+    """The text of the last thing the user said; empty if there is none."""
+    return next((m.text for m in reversed(messages) if isinstance(m, UserMessage)), "")

@@ -1,0 +1,37 @@
+"""The one interface between the loop and whoever answers: a vendor over HTTP, or a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from alloy.llm.content import Origin
+from alloy.llm.delta import Delta
+from alloy.llm.request import Request
+
+Answer: TypeAlias = AsyncIterator[Sequence[Delta]]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model that can be asked. `alloy.model` makes them; `alloy.testing.ScriptedModel` is one."""
+
+    @property
+    def name(self) -> str:
+        """`"vendor:model"`, as `Result.model` shows it."""
+
+    @property
+    def origin(self) -> Origin:
+        """Stamped on what it answers; the replay policy compares by it."""
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:
+        """Ask once, and hand on the answer as it comes: all deltas of one read as one batch.
+
+        The iterator ends after a complete answer, and only then. Leaving the block, also by
+        cancellation, gives everything back: no connection stays open but idle ones in the pool.
+
+        Raises:
+            ProviderError: on entering or while iterating, of the subclass that says what happened. There
+                are no retries in here; `alloy.llm.driver` owns that policy.
+        """
