@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Union
@@ -130,7 +130,7 @@ def _structure_tagged(data: JSON, _: object) -> Any:
 
 def _unstructure_hook(cls: type) -> Any:
     """Fields that still have their default are left out; kind and version come first."""
-    inner = make_dict_unstructure_fn(cls, _converter, _cattrs_omit_if_default=True)
+    inner: Callable[[Any], dict[str, JSON]] = make_dict_unstructure_fn(cls, _converter, _cattrs_omit_if_default=True)
     head = {"kind": _KIND_OF[cls], "v": VERSION}
     return lambda value: {**head, **inner(value)}
 
@@ -154,9 +154,9 @@ _converter.register_unstructure_hook_func(lambda tp: tp is object, plain)
 _converter.register_unstructure_hook_func(
     lambda tp: isinstance(tp, type) and issubclass(tp, StrEnum), lambda value: value.value
 )
-for _cls in KINDS.values():
+for _cls in _KIND_OF:
     attrs.resolve_types(_cls)
-    _converter.register_unstructure_hook_factory(lambda tp, c=_cls: tp is c, _unstructure_hook)
-    _converter.register_structure_hook_factory(
-        lambda tp, c=_cls: tp is c, lambda cls: make_dict_structure_fn(cls, _converter)
-    )
+_converter.register_unstructure_hook_factory(lambda tp: tp in _KIND_OF, _unstructure_hook)
+_converter.register_structure_hook_factory(
+    lambda tp: tp in _KIND_OF, lambda cls: make_dict_structure_fn(cls, _converter)
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
@@ -53,11 +53,15 @@ class Opaque:
     extra: Mapping[str, JSON] = attrs.field(factory=dict, kw_only=True, repr=False)
 
 
+def _opaques(value: Iterable[Opaque]) -> tuple[Opaque, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class Content:
     """What all content items have in common."""
 
-    opaque: tuple[Opaque, ...] = attrs.field(default=(), converter=tuple, kw_only=True, repr=False)
+    opaque: tuple[Opaque, ...] = attrs.field(default=(), converter=_opaques, kw_only=True, repr=False)
 
 
 @attrs.frozen
@@ -70,12 +74,16 @@ class Citation:
     raw: JSON = attrs.field(default=None, repr=False)
 
 
+def _citations(value: Iterable[Citation]) -> tuple[Citation, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class Text(Content):
     """Text, as the user wrote it or the model answered."""
 
     text: str
-    citations: tuple[Citation, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
+    citations: tuple[Citation, ...] = attrs.field(default=(), converter=_citations, kw_only=True)
 
 
 @attrs.frozen

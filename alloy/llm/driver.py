@@ -75,6 +75,8 @@ def retry_delay(
     """Decide whether to ask again: the seconds to wait before that, or None to give up.
 
     Args:
+        retry: what is allowed.
+        error: what went wrong.
         attempt: the number of the attempt that failed, from 1.
         delivered: some of the answer has been handed on.
         remaining: seconds to the deadline, `math.inf` without one.

@@ -45,6 +45,11 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     content, are left out. A history that is whole already comes back as it is, message by message.
     """
     out: list[Message] = []
+
+    def close_calls() -> None:
+        if open_calls:
+            out.append(ToolMessage([synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls]))
+
     open_calls: Sequence[ToolCall] = ()
     for message in messages:
         if isinstance(message, ToolMessage):
@@ -52,13 +57,11 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
                 out.append(_answered(open_calls, message))
             open_calls = ()
             continue
-        if open_calls:
-            out.append(ToolMessage(tuple(synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls)))
+        close_calls()
         open_calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
         if message.content:
             out.append(message)
-    if open_calls:
-        out.append(ToolMessage(tuple(synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls)))
+    close_calls()
     return tuple(out)
 
 
@@ -68,8 +71,8 @@ def _answered(calls: Sequence[ToolCall], message: ToolMessage) -> ToolMessage:
     ):
         return message
     by_id = {result.call_id: result for result in message.results}
-    results = (by_id.get(call.id) or synthetic_result(call, Outcome.NOT_STARTED) for call in calls)
-    return ToolMessage(tuple(results), id=message.id)
+    results = [by_id.get(call.id) or synthetic_result(call, Outcome.NOT_STARTED) for call in calls]
+    return ToolMessage(results, id=message.id)
 
 
 OtherModel = Callable[[Opaque], bool]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -130,11 +130,15 @@ class AssistantMessage:
         return tuple(item for item in self.content if isinstance(item, ToolCall))
 
 
+def _results(value: Iterable[ToolResult]) -> tuple[ToolResult, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class ToolMessage:
     """The results of all calls of one assistant message, in the order of the calls."""
 
-    results: tuple[ToolResult, ...] = attrs.field(converter=tuple)
+    results: tuple[ToolResult, ...] = attrs.field(converter=_results)
     id: str = attrs.field(default="", converter=_message_id, kw_only=True)
 
 
@@ -157,4 +161,4 @@ def as_user_message(prompt: Prompt, *, source: Literal["user", "steer", "follow_
         raise TypeError(f"a prompt is a str, a UserMessage or a sequence of str, Text and media, got {prompt!r}")
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise ValueError("the prompt is empty; give some text, or prompt=None to go on with the history")
-    return UserMessage(prompt, source=source)  # type: ignore[arg-type]  # the converter takes what was checked above
+    return UserMessage(prompt, source=source)

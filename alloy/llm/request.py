@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -71,6 +71,14 @@ class ToolDefinition(Protocol):
         """Ask the vendor to hold the arguments to the schema, where it can."""
 
 
+def _messages(value: Iterable[Message]) -> tuple[Message, ...]:
+    return tuple(value)
+
+
+def _tools(value: Iterable[ToolDefinition]) -> tuple[ToolDefinition, ...]:
+    return tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Request:
     """One question to a model: everything it gets, in neutral form.
@@ -84,7 +92,7 @@ class Request:
 
     model: str
     system: str = ""
-    messages: tuple[Message, ...] = attrs.field(converter=tuple)
-    tools: tuple[ToolDefinition, ...] = attrs.field(default=(), converter=tuple)
+    messages: tuple[Message, ...] = attrs.field(converter=_messages)
+    tools: tuple[ToolDefinition, ...] = attrs.field(default=(), converter=_tools)
     settings: Settings = Settings()
     output_schema: JSON | None = None

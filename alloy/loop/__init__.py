@@ -1,1 +1,61 @@
+"""Turns: from a prompt to a `Result`. Knows models and tools; no server, no HTTP, no store."""
 
+from alloy.loop.agent import Agent, AgentChanges, Limits
+from alloy.loop.errors import HookError, OutputMissing, RunIncomplete
+from alloy.loop.events import (
+    Event,
+    MessageAdded,
+    MessageFinished,
+    Notice,
+    Retracted,
+    Retrying,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from alloy.loop.middleware import Block, Continue, Edit, Halt, Middleware
+from alloy.loop.result import Result, Status, ToolCallRecord
+from alloy.loop.state import RunInfo
+from alloy.loop.stream import Stream
+
+__all__ = [
+    "Agent",
+    "AgentChanges",
+    "Block",
+    "Continue",
+    "Edit",
+    "Event",
+    "Halt",
+    "HookError",
+    "Limits",
+    "MessageAdded",
+    "MessageFinished",
+    "Middleware",
+    "Notice",
+    "OutputMissing",
+    "Result",
+    "Retracted",
+    "Retrying",
+    "RunFinished",
+    "RunIncomplete",
+    "RunInfo",
+    "RunStarted",
+    "Status",
+    "Stream",
+    "TextDelta",
+    "ThinkingDelta",
+    "ToolCallDelta",
+    "ToolCallRecord",
+    "ToolFinished",
+    "ToolProgress",
+    "ToolStarted",
+    "TurnFinished",
+    "TurnStarted",
+]

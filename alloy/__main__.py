@@ -1,0 +1,7 @@
+"""`python -m alloy` is `alloy`."""
+
+import sys
+
+from alloy.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,230 @@
+"""What most programs need: `run`, `stream`, `run_sync`, and `model` to name whom to ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
+
+import trio
+
+from alloy.errors import AlloyError, sole_error
+from alloy.llm.message import Message, Prompt, as_user_message, mint
+from alloy.llm.provider import Model
+from alloy.llm.scripted import SCRIPTS, Script
+from alloy.loop.agent import Agent, AgentChanges, as_fields
+from alloy.loop.emitter import Callback, Emitter, Watcher
+from alloy.loop.events import Event
+from alloy.loop.middleware import Hooks
+from alloy.loop.result import Out, Result, Status
+from alloy.loop.state import End, State
+from alloy.loop.stream import Outbox, Stream
+from alloy.loop.turn import Run
+from alloy.tools import Executor
+
+if TYPE_CHECKING:
+    from alloy.providers.http import HTTP
+
+
+def model(
+    spec: str,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **profile: Any,
+) -> Model:
+    """Name a model to ask, with what the vendor's row of the table does not say.
+
+    Args:
+        spec: `"vendor:model"`; `"scripted:echo"` and `"scripted:demo"` need no network.
+        api_key: else it is taken from the vendor's environment variable, when this is called.
+        base_url: for a proxy or a server of your own; `openai-compatible` needs one.
+        headers: sent with each request, besides those that the vendor demands.
+        profile: fields of the vendor's profile to override.
+
+    Raises:
+        ValueError: `spec` is not `"vendor:model"`, or the vendor is not known.
+        TypeError: there is no such profile field.
+        MissingKey: there is no key for the vendor.
+    """
+    vendor, _, name = spec.partition(":")
+    if vendor == "scripted":
+        if name not in SCRIPTS:
+            raise ValueError(f"no script is called {name!r}; there are {', '.join(map(repr, SCRIPTS))}")
+        return Script(name, SCRIPTS[name])
+    from alloy.providers.vendors import model_for  # brings httpx, which `import alloy` must not
+
+    return model_for(spec, api_key=api_key, base_url=base_url, headers=headers or {}, **profile)
+
+
+async def run(
+    prompt: Prompt | None,
+    agent: Agent[Out] | None = None,
+    *,
+    deps: object = None,
+    history: Sequence[Message] = (),
+    on_event: Callable[[Event], None] | None = None,
+    session_id: str | None = None,
+    http: HTTP | None = None,
+    **changes: Unpack[AgentChanges],
+) -> Result[Out]:
+    """Run an agent once, to its end.
+
+    Args:
+        prompt: what the user says; None goes on with the history.
+        agent: whom to run; or give its fields, such as `model=`, here.
+        deps: for the tools, as `ToolContext.deps`.
+        history: earlier messages, such as `Result.messages`; what they left open is closed.
+        on_event: called with each event, at once; an error in it ends the run.
+        session_id: groups runs; made up if not given.
+        http: connections to share between runs; otherwise the run has its own and closes them.
+        changes: fields of `Agent` to change for this run; `max_turns=5` is short for limits.
+
+    Raises:
+        AlloyError: the run ended in an error; `.result` on it has the state reached. All other ends are
+            returned, see `Result.status`.
+        TypeError, ValueError: the arguments do not fit together.
+    """
+    watchers = _callback(on_event)
+    async with _prepared(
+        prompt, agent, changes, deps=deps, history=history, session_id=session_id, http=http, watchers=watchers
+    ) as ready:
+        result = await ready.execute(trio.CancelScope())
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+def stream(
+    prompt: Prompt | None,
+    agent: Agent[Out] | None = None,
+    *,
+    deps: object = None,
+    history: Sequence[Message] = (),
+    on_event: Callable[[Event], None] | None = None,
+    session_id: str | None = None,
+    http: HTTP | None = None,
+    **changes: Unpack[AgentChanges],
+) -> AbstractAsyncContextManager[Stream[Out]]:
+    """Run an agent once and watch: `async with alloy.stream(…) as stream: async for event in stream: …`.
+
+    The block owns the run: leaving it early cancels the run and waits for its clean-up. Takes what `run` takes.
+
+    Raises:
+        AlloyError, TypeError, ValueError: on entering: the run cannot begin, for want of a key for example.
+    """
+    outbox = Outbox()
+    watchers = (*_callback(on_event), outbox)
+    ready = _prepared(
+        prompt, agent, changes, deps=deps, history=history, session_id=session_id, http=http, watchers=watchers
+    )
+    return _watched(ready, outbox)
+
+
+@asynccontextmanager
+async def _watched(prepared: AbstractAsyncContextManager[Run], outbox: Outbox) -> AsyncIterator[Stream[Any]]:
+    async with prepared as ready:
+        with sole_error():
+            async with trio.open_nursery() as nursery:
+                stream: Stream[Any] = Stream(ready, outbox)
+                nursery.start_soon(stream.drive, name=f"alloy run {ready.state.run_id}")
+                yield stream
+                stream.close()
+
+
+def run_sync(prompt: Prompt | None, agent: Agent[Out] | None = None, **options: Any) -> Result[Out]:
+    """Run an agent once in a Trio loop of its own, and return when it is done. Takes what `run` takes.
+
+    Raises:
+        RuntimeError: called inside a running event loop.
+        AlloyError, TypeError, ValueError: as `run`.
+    """
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("run_sync() cannot be called inside a running Trio loop; use `await alloy.run(…)`")
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "run_sync() cannot be called inside a running asyncio loop; "
+            "call it in a thread: `await asyncio.to_thread(alloy.run_sync, …)`"
+        )
+    return trio.run(partial(run, prompt, agent, **options))
+
+
+@asynccontextmanager
+async def _prepared(
+    prompt: Prompt | None,
+    agent: Agent[Any] | None,
+    changes: Mapping[str, Any],
+    *,
+    deps: object,
+    history: Sequence[Message],
+    session_id: str | None,
+    http: HTTP | None,
+    watchers: Sequence[Watcher],
+) -> AsyncIterator[Run]:
+    """Everything that a run needs, checked and opened; closed again behind it."""
+    spec = _agent(agent, changes)
+    message = None if prompt is None else as_user_message(prompt)
+    if message is None and not history:
+        raise ValueError("there is nothing to send: prompt is None and the history is empty")
+    state = State.begin(
+        spec,
+        history,
+        run_id=mint("run"),
+        session_id=session_id or mint("ses"),
+        agent_path=(spec.name,),
+        deps=deps,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            target = await _connected(spec.model, http, stack)
+        except AlloyError as error:
+            state.messages += [] if message is None else [message]
+            error.result = state.result(End(status=Status.ERROR, error=error))
+            raise
+        yield Run(
+            state=state,
+            model=target,
+            emitter=Emitter(run_id=state.run_id, agent_path=state.agent_path, watchers=watchers),
+            executor=Executor(),
+            hooks=Hooks(spec.middleware),
+            prompt=message,
+        )
+
+
+def _agent(agent: Agent[Any] | None, changes: Mapping[str, Any]) -> Agent[Any]:
+    if agent is None:
+        fields = as_fields(changes)
+        if "model" not in fields:
+            raise TypeError("give an agent, or model='vendor:model'")
+        return Agent(**fields)
+    if not isinstance(agent, Agent):
+        raise TypeError(f"agent must be an Agent, got {agent!r}")
+    return agent.evolve(**changes) if changes else agent
+
+
+async def _connected(given: str | Model, http: HTTP | None, stack: AsyncExitStack) -> Model:
+    """The model, with connections to its vendor if it is asked over HTTP."""
+    target = model(given) if isinstance(given, str) else given
+    if isinstance(target, Script) or "alloy.providers.client" not in sys.modules:
+        return target
+    from alloy.providers.client import VendorModel
+
+    if not isinstance(target, VendorModel):
+        return target
+    if http is None:
+        from alloy.providers.http import HTTP
+
+        http = await stack.enter_async_context(HTTP())
+    return target.with_http(http)
+
+
+def _callback(on_event: Callable[[Event], None] | None) -> tuple[Watcher, ...]:
+    if on_event is None:
+        return ()
+    if not callable(on_event):
+        raise TypeError(f"on_event must be callable, got {on_event!r}")
+    return (Callback(on_event),)

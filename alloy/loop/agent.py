@@ -1,0 +1,152 @@
+"""The agent: a frozen description of who is asked, with what, and within which limits."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeAlias, TypedDict
+
+import attrs
+
+from alloy.llm.driver import Retry
+from alloy.llm.provider import Model
+from alloy.llm.request import Settings
+from alloy.loop.middleware import Middleware
+from alloy.loop.result import Out
+from alloy.loop.state import RunInfo
+from alloy.tools import Tool, as_tools
+
+SystemPrompt: TypeAlias = str | Callable[[RunInfo], str] | None
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Bounds of one run.
+
+    Attributes:
+        max_turns: how many answers a model may give; 0 asks none.
+        max_tool_calls: how many tool calls may run; None for no limit. The run ends with status `budget`
+            after the batch that would exceed it, whose further calls do not run.
+        parallel_tools: how many calls of one batch may run at once.
+        tool_timeout: seconds, for each call of a tool that sets no timeout of its own.
+        wrap_up: after `max_turns`, let the model give one last answer without tools.
+
+    Raises:
+        ValueError: a value is out of its bounds.
+    """
+
+    max_turns: int = 25
+    max_tool_calls: int | None = None
+    parallel_tools: int = 16
+    tool_timeout: float = 120.0
+    wrap_up: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_turns < 0:
+            raise ValueError(f"max_turns must be 0 or more, got {self.max_turns!r}")
+        if self.max_tool_calls is not None and self.max_tool_calls < 0:
+            raise ValueError(f"max_tool_calls must be 0 or more, or None, got {self.max_tool_calls!r}")
+        if self.parallel_tools < 1:
+            raise ValueError(f"parallel_tools must be 1 or more, got {self.parallel_tools!r}")
+        if not self.tool_timeout > 0:
+            raise ValueError(f"tool_timeout must be more than 0, got {self.tool_timeout!r}")
+
+
+def _middleware(value: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Agent(Generic[Out]):
+    """An immutable description, safe to run many times at once.
+
+    Attributes:
+        model: `"vendor:model"`, or what `alloy.model` or `alloy.testing.ScriptedModel` made.
+        system_prompt: a text, or a function of the run that makes one when the run starts. alloy adds nothing
+            to it but the context files that `discover` asks for.
+        tools: tools, or bare typed functions, which are as if decorated with `@tool`.
+        until_tool: the run is complete only when the model has called this tool successfully; its arguments
+            are the result's `output`.
+        discover: add the context files `.alloy/context/*.md` of the home directory, the git root and the
+            working directory to the system prompt; or of the folders given here.
+        working_directory: what the file tools work in; relative to the process's own.
+
+    Raises:
+        ValueError: two tools have one name, or no tool is called `until_tool`.
+        TypeError: something is of the wrong kind.
+    """
+
+    model: str | Model
+    system_prompt: SystemPrompt = None
+    tools: tuple[Tool, ...] = attrs.field(default=(), converter=as_tools)
+    name: str = "agent"
+    until_tool: str | None = None
+    middleware: tuple[Middleware, ...] = attrs.field(default=(), converter=_middleware)
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    discover: bool | Sequence[str | os.PathLike[str]] = False
+    settings: Settings = Settings()
+    working_directory: str | os.PathLike[str] = "."
+
+    def __attrs_post_init__(self) -> None:
+        for field, kind in (("limits", Limits), ("retry", Retry), ("settings", Settings), ("name", str)):
+            if not isinstance(value := getattr(self, field), kind):
+                raise TypeError(f"{field} must be a {kind.__name__}, got {value!r}")
+        if not isinstance(self.model, str | Model):
+            raise TypeError(f"model must be 'vendor:model' or a Model, got {self.model!r}")
+        for middleware in self.middleware:
+            if not isinstance(middleware, Middleware):
+                raise TypeError(f"middleware must be instances of Middleware, got {middleware!r}")
+        if self.until_tool is not None and self.until_tool not in (names := [tool.name for tool in self.tools]):
+            raise ValueError(f"until_tool {self.until_tool!r} is no tool of the agent; it has {_listed(names)}")
+
+    def evolve(self, **changes: Any) -> Agent[Out]:
+        """A copy with these fields changed. `max_turns=5` is short for limits with that one changed.
+
+        Raises:
+            TypeError: there is no such field.
+        """
+        return attrs.evolve(self, **as_fields(changes, self.limits))
+
+
+class AgentChanges(TypedDict, total=False):
+    """What `run` and its like take besides an agent: fields of `Agent`, and `max_turns` for short."""
+
+    model: str | Model
+    system_prompt: SystemPrompt
+    tools: Sequence[Tool | Callable[..., Any]]
+    name: str
+    until_tool: str | None
+    middleware: Sequence[Middleware]
+    limits: Limits
+    max_turns: int
+    retry: Retry
+    discover: bool | Sequence[str | os.PathLike[str]]
+    settings: Settings
+    working_directory: str | os.PathLike[str]
+
+
+def as_fields(changes: Mapping[str, Any], limits: Limits = Limits(), *, also: Iterable[str] = ()) -> dict[str, Any]:
+    """Turn what a caller may change into fields of `Agent`.
+
+    Raises:
+        TypeError: an option is neither a field, nor `max_turns`, nor one of `also`; names the closest.
+    """
+    known = [*(field.name for field in attrs.fields(Agent)), "max_turns", *also]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"unknown option {name!r}{_closest(name, known)}; known: {', '.join(sorted(known))}")
+    fields = dict(changes)
+    if "max_turns" in fields:
+        fields["limits"] = attrs.evolve(fields.get("limits", limits), max_turns=fields.pop("max_turns"))
+    return fields
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

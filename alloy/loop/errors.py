@@ -1,0 +1,38 @@
+"""What ends a run but is no fault of a model or a tool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alloy.errors import AlloyError
+from alloy.llm.message import StopInfo
+
+
+class HookError(AlloyError):
+    """A middleware, `on_event` or a `system_prompt` callable raised, or returned what it may not; see the cause.
+
+    Attributes:
+        hook: its name, such as `"before_tool_call"`.
+        middleware: the middleware's class name; empty for a plain callable.
+    """
+
+    def __init__(self, message: str = "", *, hook: str = "", middleware: str = "", result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.hook = hook
+        self.middleware = middleware
+
+
+class OutputMissing(AlloyError):
+    """The model stopped for good before it gave the output that was asked for. `stop` says how."""
+
+    def __init__(self, message: str = "", *, stop: StopInfo | None = None, result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.stop = stop
+
+
+class RunIncomplete(AlloyError):
+    """`Result.unwrap()` of a run that is neither completed nor failed. `status` says what it is."""
+
+    def __init__(self, message: str = "", *, status: str = "", result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.status = status

@@ -1,0 +1,206 @@
+"""What happens in a run, as it happens.
+
+`MessageAdded` and `MessageFinished`, less what `Retracted` takes back, are the transcript.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, TypeAlias
+
+import attrs
+
+from alloy.errors import AlloyError
+from alloy.llm.codec import VERSION, plain
+from alloy.llm.content import JSON, ToolCall, ToolResult
+from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
+from alloy.llm.usage import Usage
+from alloy.loop.result import Result, ToolCallRecord
+
+
+@attrs.frozen
+class EventBase:
+    """What all events carry.
+
+    Attributes:
+        seq: 1, 2, … without a gap within the stream of one root run.
+        run_id: the run it happened in.
+        agent_path: the names of the agents from the root down to this one.
+        parent_call_id: the tool call that a sub-agent works for; None at the root.
+        turn: from 1; 0 before the first turn.
+        at: UNIX seconds.
+    """
+
+    seq: int = attrs.field(default=0, kw_only=True)
+    run_id: str = attrs.field(default="", kw_only=True)
+    agent_path: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    parent_call_id: str | None = attrs.field(default=None, kw_only=True)
+    turn: int = attrs.field(default=0, kw_only=True)
+    at: float = attrs.field(default=0.0, kw_only=True)
+
+    def to_json(self) -> dict[str, JSON]:
+        """The event as plain JSON values, with `kind` and `v`. Of a result, all but the messages."""
+        fields = {field.name: _plain(getattr(self, field.name)) for field in attrs.fields(type(self))}
+        return {"kind": kind_of(type(self)), "v": VERSION, **fields}
+
+
+def kind_of(event: type[EventBase]) -> str:
+    """The tag of an event class: its name in snake case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+
+
+@attrs.frozen
+class RunStarted(EventBase):
+    """A run begins."""
+
+    agent: str
+    model: str
+    session_id: str
+
+
+@attrs.frozen
+class TurnStarted(EventBase):
+    """A model is asked."""
+
+    model: str
+
+
+@attrs.frozen
+class MessageAdded(EventBase):
+    """A prompt, or the results of a batch of tool calls, was added to the history."""
+
+    message: UserMessage | ToolMessage
+
+
+@attrs.frozen
+class MessageFinished(EventBase):
+    """The model's answer was added to the history: the deltas before it, put together."""
+
+    message: AssistantMessage
+
+
+@attrs.frozen
+class TextDelta(EventBase):
+    """More text of content item `index`."""
+
+    index: int
+    text: str
+
+
+@attrs.frozen
+class ThinkingDelta(EventBase):
+    """More reasoning of content item `index`."""
+
+    index: int
+    text: str
+
+
+@attrs.frozen
+class ToolCallDelta(EventBase):
+    """More of the arguments' JSON text of a tool call; the first one of a call may be empty."""
+
+    index: int
+    call_id: str
+    name: str
+    text: str
+
+
+@attrs.frozen
+class ToolStarted(EventBase):
+    """A tool runs. `edited_from` has the model's own arguments where a middleware edited them."""
+
+    call: ToolCall
+    edited_from: Mapping[str, JSON] | None
+
+
+@attrs.frozen
+class ToolProgress(EventBase):
+    """What a running tool reports."""
+
+    call_id: str
+    data: object
+
+
+@attrs.frozen
+class ToolFinished(EventBase):
+    """A call has its result. A call that never ran has no `ToolStarted`."""
+
+    record: ToolCallRecord
+    result: ToolResult
+
+
+@attrs.frozen
+class Retrying(EventBase):
+    """Attempt `attempt` failed with `error`; the next one comes in `delay` seconds."""
+
+    error: AlloyError
+    attempt: int
+    delay: float
+
+
+@attrs.frozen
+class Retracted(EventBase):
+    """The deltas with `seq` from `first` to `last` are void: their answer broke off and comes anew."""
+
+    first: int
+    last: int
+
+
+@attrs.frozen
+class Notice(EventBase):
+    """Something worth knowing that changes nothing, such as reasoning that a vendor dropped."""
+
+    topic: str
+    data: Mapping[str, JSON]
+
+
+@attrs.frozen
+class TurnFinished(EventBase):
+    """A turn is over. `usage` is this turn's."""
+
+    usage: Usage
+
+
+@attrs.frozen
+class RunFinished(EventBase):
+    """The run is over; nothing follows."""
+
+    result: Result[Any]
+
+
+Event: TypeAlias = (
+    RunStarted
+    | TurnStarted
+    | MessageAdded
+    | MessageFinished
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | ToolStarted
+    | ToolProgress
+    | ToolFinished
+    | Retrying
+    | Retracted
+    | Notice
+    | TurnFinished
+    | RunFinished
+)
+
+
+def _plain(value: object) -> JSON:
+    match value:
+        case Enum():
+            return value.value
+        case AlloyError():
+            return {"type": type(value).__name__, "message": str(value)}
+        case Result():
+            skipped = ("messages", "new_messages")
+            return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(Result) if f.name not in skipped}
+        case ToolCallRecord():
+            return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(ToolCallRecord)}
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return plain(value)

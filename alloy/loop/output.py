@@ -1,0 +1,29 @@
+"""`until_tool`: when a run has what was asked of it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alloy.llm.content import Outcome
+from alloy.llm.message import StopInfo, UserMessage
+from alloy.loop.errors import OutputMissing
+from alloy.tools import Batch
+
+
+def reminder(tool: str) -> UserMessage:
+    """What the model is told when it answers in text instead of calling the tool."""
+    return UserMessage(f"Call the tool {tool!r} to finish; text alone does not end this task.", source="engine")
+
+
+def output_of(tool: str, batch: Batch) -> dict[str, Any] | None:
+    """The arguments, defaults filled in, of the first call of `tool` that succeeded; None if none did."""
+    for job, result in zip(batch.jobs, batch.results(), strict=True):
+        if job.call.name == tool and result.outcome is Outcome.OK and job.tool is not None:
+            return job.tool.filled_in(job.call.arguments)
+    return None
+
+
+def output_missing(tool: str, stop: StopInfo) -> OutputMissing:
+    """The error of a run whose model stopped for good without having called the tool."""
+    word = f" ({stop.raw})" if stop.raw and stop.raw != stop.reason else ""
+    return OutputMissing(f"the model stopped with {stop.reason!s}{word} before it called {tool!r}", stop=stop)

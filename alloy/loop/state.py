@@ -1,0 +1,162 @@
+"""What a run knows of itself: the state it works on, and the view of it that hooks and tools get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from alloy.errors import AlloyError
+from alloy.llm.content import ToolCall
+from alloy.llm.history import sendable
+from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
+from alloy.llm.usage import Usage
+from alloy.loop.result import Result, Status, ToolCallRecord
+from alloy.tools import Batch, Job
+
+if TYPE_CHECKING:
+    from alloy.loop.agent import Agent
+
+
+@attrs.frozen(kw_only=True)
+class RunInfo:
+    """A run as its hooks see it, at one moment.
+
+    Attributes:
+        agent_path: the names of the agents from the root down to this one.
+        turn: from 1; 0 before the first turn.
+        messages: the history so far.
+        usage: of this run so far.
+        deps: what the caller gave `run(deps=…)`.
+    """
+
+    run_id: str
+    session_id: str
+    agent: Agent[Any]
+    agent_path: tuple[str, ...]
+    turn: int
+    messages: tuple[Message, ...]
+    usage: Usage
+    deps: object
+
+
+@attrs.frozen(kw_only=True)
+class End:
+    """How a run ends."""
+
+    status: Status
+    reason: str = ""
+    error: AlloyError | None = None
+    output: Any = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class State:
+    """A run in progress. The history only ever grows, but for the answer whose calls are being vetted.
+
+    Attributes:
+        first: how many messages were there before the run.
+        turn: the number of the current turn; 0 before the first.
+        answers: how many answers have come in full.
+        batch: the tool calls under way; None while there are none.
+        calls_started: how many tool calls have begun to run.
+    """
+
+    agent: Agent[Any]
+    run_id: str
+    session_id: str
+    agent_path: tuple[str, ...]
+    deps: object
+    messages: list[Message]
+    first: int
+    started_at: float = attrs.field(factory=trio.current_time)
+    turn: int = 0
+    answers: int = 0
+    usage: Usage = attrs.field(factory=Usage)
+    stop: StopInfo | None = None
+    model: str = ""
+    records: list[ToolCallRecord] = attrs.field(factory=list)
+    batch: Batch | None = None
+    calls_started: int = 0
+
+    @classmethod
+    def begin(cls, agent: Agent[Any], history: Iterable[Message], **fields: Any) -> State:
+        """A state with a history that is whole: what a former run left open is closed."""
+        messages = list(sendable(history))
+        return cls(agent=agent, messages=messages, first=len(messages), **fields)
+
+    def info(self) -> RunInfo:
+        """The view for hooks and tools."""
+        return RunInfo(
+            run_id=self.run_id,
+            session_id=self.session_id,
+            agent=self.agent,
+            agent_path=self.agent_path,
+            turn=self.turn,
+            messages=tuple(self.messages),
+            usage=self.usage,
+            deps=self.deps,
+        )
+
+    def sendable(self) -> tuple[Message, ...]:
+        """The history, whole: calls under way have the result that they would have if the run ended now."""
+        if self.batch is not None:
+            return sendable((*self.messages, ToolMessage(self.batch.results())))
+        return sendable(self.messages)
+
+    def take(self, message: AssistantMessage, model: str) -> None:
+        """A model has answered."""
+        self.messages.append(message)
+        self.usage += attrs.evolve(message.usage or Usage(), requests=1)
+        self.answers += 1
+        self.stop = message.stop
+        self.model = model
+
+    def replace_call(self, old: ToolCall, new: ToolCall) -> None:
+        """The history shows `new` where the last answer asks for `old`."""
+        answer = self.messages[-1]
+        assert isinstance(answer, AssistantMessage)
+        content = tuple(new if item is old else item for item in answer.content)
+        self.messages[-1] = attrs.evolve(answer, content=content)
+
+    def close_calls(self) -> ToolMessage | None:
+        """Add the results of the last answer's calls, as far as they are known; None if no call is open."""
+        last = self.messages[-1] if self.messages else None
+        if not isinstance(last, AssistantMessage) or not last.tool_calls:
+            return None
+        batch = self.batch or Batch([Job(call=call, tool=None) for call in last.tool_calls])
+        results = ToolMessage(batch.results())
+        self.messages.append(results)
+        self.batch = None
+        return results
+
+    def calls_left(self) -> int | None:
+        """How many more tool calls may run; None for no limit."""
+        limit = self.agent.limits.max_tool_calls
+        return None if limit is None else max(0, limit - self.calls_started)
+
+    def result(self, end: End) -> Result[Any]:
+        """The result if the run ends like this now."""
+        messages = self.sendable()
+        new = messages[self.first :]
+        answers = [message for message in new if isinstance(message, AssistantMessage)]
+        return Result(
+            status=end.status,
+            text=next((answer.text for answer in reversed(answers) if answer.text), ""),
+            output=end.output,
+            messages=messages,
+            new_messages=new,
+            usage=self.usage,
+            turns=self.answers,
+            stop=self.stop,
+            reason=end.reason,
+            tool_calls=tuple(self.records),
+            error=end.error,
+            model=self.model,
+            agent=self.agent.name,
+            run_id=self.run_id,
+            session_id=self.session_id,
+            duration=trio.current_time() - self.started_at,
+        )

@@ -1,0 +1,292 @@
+"""The loop: ask the model, run the tools it asks for, and again, until it is done.
+
+`Run.execute` is the whole algorithm: limits, `before_completion`, the model, its calls vetted and run, then
+either the next turn, or `after_completion` and the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from alloy.errors import AlloyError
+from alloy.llm.content import Outcome, ToolResult
+from alloy.llm.driver import complete
+from alloy.llm.errors import ProviderError
+from alloy.llm.history import synthetic_result
+from alloy.llm.message import AssistantMessage, StopReason, ToolMessage, UserMessage, as_user_message
+from alloy.llm.provider import Model
+from alloy.llm.request import Request
+from alloy.llm.usage import Usage
+from alloy.loop.emitter import Emitter
+from alloy.loop.errors import HookError
+from alloy.loop.events import (
+    MessageAdded,
+    MessageFinished,
+    RunFinished,
+    RunStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from alloy.loop.middleware import Block, Continue, Halt, Hooks
+from alloy.loop.output import output_missing, output_of, reminder
+from alloy.loop.prompt import system_prompt
+from alloy.loop.result import Result, Status, ToolCallRecord
+from alloy.loop.state import End, State
+from alloy.tools import Batch, Executor, Job, ToolContext
+
+_CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
+_OVER = "not started: the run may make {limit} tool calls, and has made them"
+
+
+@attrs.define(eq=False, kw_only=True)
+class Run:
+    """One run of one agent: acts on `state` until there is an `End`."""
+
+    state: State
+    model: Model
+    emitter: Emitter
+    executor: Executor
+    hooks: Hooks
+    prompt: UserMessage | None
+    system: str = ""
+
+    async def execute(self, scope: trio.CancelScope) -> Result[Any]:
+        """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates."""
+        end = End(status=Status.CANCELLED)
+        with scope:
+            try:
+                end = await self._turns()
+            except AlloyError as error:
+                end = End(status=Status.ERROR, error=error)
+        return self.finish(end)
+
+    def finish(self, end: End) -> Result[Any]:
+        """Close the history and tell everybody. The error of the end, if any, gets the result."""
+        try:
+            self._close_calls()
+            result = self._result(end)
+            self.emitter.emit(RunFinished, result)
+        except HookError as error:  # by on_event, which is not called again
+            result = self._result(End(status=Status.ERROR, error=end.error or error))
+            self.emitter.emit(RunFinished, result)
+        return result
+
+    def snapshot(self) -> Result[Any]:
+        """The result if the run were cancelled now."""
+        return self.state.result(End(status=Status.CANCELLED))
+
+    def _result(self, end: End) -> Result[Any]:
+        result = self.state.result(end)
+        if end.error is not None:
+            end.error.result = result
+        return result
+
+    async def _turns(self) -> End:
+        state = self.state
+        self.emitter.emit(RunStarted, state.agent.name, self.model.name, state.session_id)
+        if self.prompt is not None:
+            self._add_prompt(self.prompt)
+        self.system = await system_prompt(state.info())
+        while state.turn < state.agent.limits.max_turns:
+            if end := await self._turn():
+                return end
+        if state.agent.limits.wrap_up and isinstance(state.messages[-1], ToolMessage):
+            await self._turn(wrap_up=True)
+        return End(status=Status.MAX_TURNS)
+
+    def _add_prompt(self, prompt: UserMessage) -> None:
+        self.state.messages.append(prompt)
+        self.emitter.emit(MessageAdded, prompt)
+
+    async def _turn(self, *, wrap_up: bool = False) -> End | None:
+        """One answer and what follows from it; None to go on. A turn that wraps up runs no tools."""
+        state = self.state
+        state.turn += 1
+        self.emitter.turn = state.turn
+        request = await self.hooks.before_completion(state, self._request(wrap_up=wrap_up))
+        if isinstance(request, Halt):
+            return _halted(request)
+        self.emitter.emit(TurnStarted, self.model.name)
+        message = await self._ask(request)
+        if message.tool_calls:
+            end = await self._act(message, wrap_up=wrap_up)
+        else:
+            self.emitter.emit(MessageFinished, message)
+            end = await self._answered(message)
+        self.emitter.emit(TurnFinished, _usage_of(message))
+        return end
+
+    def _request(self, *, wrap_up: bool) -> Request:
+        agent = self.state.agent
+        return Request(
+            model=self.model.origin.model,
+            system=self.system,
+            messages=self.state.sendable(),
+            tools=agent.tools,
+            settings=attrs.evolve(agent.settings, tool_choice="none") if wrap_up else agent.settings,
+        )
+
+    async def _ask(self, request: Request) -> AssistantMessage:
+        """Ask the model and add its answer to the history; the text of one that broke off is kept too."""
+        state = self.state
+        self.emitter.answering()
+        try:
+            message = await complete(self.model, request, state.agent.retry, self.emitter)
+        except ProviderError as error:
+            if error.partial is not None:
+                state.usage += _usage_of(error.partial)
+                if error.partial.content:
+                    state.messages.append(error.partial)
+                    self.emitter.emit(MessageFinished, error.partial)
+            raise
+        state.take(message, self.model.name)
+        return message
+
+    # An answer without calls.
+
+    async def _answered(self, message: AssistantMessage) -> End | None:
+        if message.stop.reason is StopReason.PAUSE:
+            return None
+        if (tool := self.state.agent.until_tool) is not None:
+            if message.stop.reason is not StopReason.END_TURN:
+                return End(status=Status.ERROR, error=output_missing(tool, message.stop))
+            self._add_prompt(reminder(tool))
+            return None
+        match await self.hooks.after_completion(self.state, message):
+            case Halt() as halt:
+                return _halted(halt)
+            case Continue(prompt):
+                self._add_prompt(as_user_message(prompt, source="engine"))
+                return None
+        return End(status=Status.COMPLETED)
+
+    # An answer with calls.
+
+    async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
+        """Vet all calls, in order, then run the batch; its results follow the answer in the history."""
+        state = self.state
+        try:
+            jobs, halt = await self._vet(message, wrap_up=wrap_up)
+        finally:
+            self.emitter.emit(MessageFinished, state.messages[-1])
+        if halt is not None:
+            return _halted(halt)
+        state.batch = batch = Batch(jobs)
+        limits = state.agent.limits
+        await self.executor.run(
+            batch,
+            context=self._context,
+            known=[tool.name for tool in state.agent.tools],
+            parallel=limits.parallel_tools,
+            timeout=limits.tool_timeout,
+            listener=self,
+        )
+        self._close_calls()
+        return self._after(batch)
+
+    async def _vet(self, message: AssistantMessage, *, wrap_up: bool) -> tuple[list[Job], Halt | None]:
+        """What is to become of each call: run, perhaps edited, or a result of our own in its place."""
+        tools = {tool.name: tool for tool in self.state.agent.tools}
+        left = self.state.calls_left()
+        jobs: list[Job] = []
+        for call in message.tool_calls:
+            job = Job(call=call, tool=tools.get(call.name))
+            if wrap_up:
+                job = _settle(job, Outcome.NOT_STARTED)
+            elif message.stop.reason is StopReason.MAX_TOKENS and call is message.content[-1]:
+                job = _settle(job, Outcome.NOT_STARTED, _CUT)
+            elif left is not None and sum(job.settled is None for job in jobs) >= left:
+                job = _settle(job, Outcome.NOT_STARTED, _OVER.format(limit=self.state.agent.limits.max_tool_calls))
+            elif job.tool is not None and call.parse_error is None:
+                job, halt = await self._ask_hooks(job)
+                if halt is not None:
+                    return jobs, halt
+            jobs.append(job)
+        return jobs, None
+
+    async def _ask_hooks(self, job: Job) -> tuple[Job, Halt | None]:
+        call, verdict = await self.hooks.before_tool_call(self.state, job.call)
+        if call is not job.call:
+            self.state.replace_call(job.call, call)
+            job = attrs.evolve(job, call=call, edited_from=job.call.arguments)
+        match verdict:
+            case Halt():
+                return job, verdict
+            case Block(reason):
+                return _settle(job, Outcome.BLOCKED, f"blocked: {reason}"), None
+        return job, None
+
+    def _context(self, job: Job) -> ToolContext:
+        state = self.state
+        call_id = job.call.id
+        return ToolContext(
+            deps=state.deps,
+            run_id=state.run_id,
+            session_id=state.session_id,
+            call_id=call_id,
+            idempotency_key=f"{state.run_id}:{call_id}",
+            agent_path=state.agent_path,
+            working_directory=Path(state.agent.working_directory),
+            deadline=trio.current_effective_deadline(),
+            report=lambda data: self.emitter.emit(ToolProgress, call_id, data),
+        )
+
+    def _after(self, batch: Batch) -> End | None:
+        """Whether the run ends with this batch."""
+        if batch.fatal is not None:
+            return End(status=Status.ERROR, error=batch.fatal)
+        agent = self.state.agent
+        if agent.until_tool is not None and (output := output_of(agent.until_tool, batch)) is not None:
+            return End(status=Status.COMPLETED, output=output)
+        if any(result.stop for result in batch.results()):
+            return End(status=Status.COMPLETED)
+        if self.state.calls_left() == 0 and any(job.settled is not None for job in batch.jobs):
+            return End(status=Status.BUDGET)
+        return None
+
+    def _close_calls(self) -> None:
+        """Give every call of the last answer its result, if it has none yet."""
+        if (results := self.state.close_calls()) is not None:
+            self.emitter.emit(MessageAdded, results)
+
+    # What the executor tells.
+
+    def started(self, job: Job) -> None:
+        """A call begins to run."""
+        self.state.calls_started += 1
+        self.emitter.emit(ToolStarted, job.call, job.edited_from)
+
+    def finished(self, job: Job, result: ToolResult, duration: float) -> None:
+        """A call has its result."""
+        record = ToolCallRecord(
+            id=job.call.id,
+            name=job.call.name,
+            arguments=job.call.arguments,
+            edited_from=job.edited_from,
+            outcome=result.outcome,
+            duration=duration,
+            error=result.text if result.is_error else None,
+            details=result.details,
+            turn=self.state.turn,
+        )
+        self.state.records.append(record)
+        self.emitter.emit(ToolFinished, record, result)
+
+
+def _settle(job: Job, outcome: Outcome, text: str | None = None) -> Job:
+    return attrs.evolve(job, settled=synthetic_result(job.call, outcome, text))
+
+
+def _halted(halt: Halt) -> End:
+    return End(status=Status.HALTED, reason=halt.reason)
+
+
+def _usage_of(message: AssistantMessage) -> Usage:
+    return attrs.evolve(message.usage or Usage(), requests=1)
