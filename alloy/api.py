@@ -189,7 +189,7 @@ async def _prepared(
             state=state,
             model=target,
             emitter=Emitter(run_id=state.run_id, agent_path=state.agent_path, watchers=watchers),
-            executor=Executor(),
+            executor=await stack.enter_async_context(Executor()),
             hooks=Hooks(spec.middleware),
             prompt=message,
         )

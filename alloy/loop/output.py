@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from alloy.llm.content import Outcome
 from alloy.llm.message import StopInfo, UserMessage
 from alloy.loop.errors import OutputMissing
 from alloy.tools import Batch
+from alloy.tools.results import json_text
 
 
 def reminder(tool: str) -> UserMessage:
@@ -16,10 +18,11 @@ def reminder(tool: str) -> UserMessage:
 
 
 def output_of(tool: str, batch: Batch) -> dict[str, Any] | None:
-    """The arguments, defaults filled in, of the first call of `tool` that succeeded; None if none did."""
+    """The arguments, as JSON values with defaults filled in, of the first call of `tool` that succeeded; None if none did."""
     for job, result in zip(batch.jobs, batch.results(), strict=True):
         if job.call.name == tool and result.outcome is Outcome.OK and job.tool is not None:
-            return job.tool.filled_in(job.call.arguments)
+            arguments: dict[str, Any] = json.loads(json_text(job.tool.parse(job.call.arguments)))
+            return arguments
     return None
 
 

@@ -180,13 +180,15 @@ class Run:
             return _halted(halt)
         state.batch = batch = Batch(jobs)
         limits = state.agent.limits
+        names = [tool.name for tool in state.agent.tools]
         await self.executor.run(
             batch,
             context=self._context,
-            known=[tool.name for tool in state.agent.tools],
+            known=names,
             parallel=limits.parallel_tools,
             timeout=limits.tool_timeout,
             listener=self,
+            spill="read_file" in names,
         )
         self._close_calls()
         return self._after(batch)
@@ -231,7 +233,6 @@ class Run:
             run_id=state.run_id,
             session_id=state.session_id,
             call_id=call_id,
-            idempotency_key=f"{state.run_id}:{call_id}",
             agent_path=state.agent_path,
             working_directory=Path(state.agent.working_directory),
             deadline=trio.current_effective_deadline(),

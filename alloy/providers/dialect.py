@@ -6,16 +6,39 @@ A dialect knows no HTTP library, no clock and no key. `alloy.providers.client` p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import attrs
 
 from alloy.llm.content import JSON, Opaque, Origin
 from alloy.llm.delta import Delta
-from alloy.llm.errors import ProviderError
+from alloy.llm.errors import ProviderError, StreamTruncated
+from alloy.llm.message import Message
 from alloy.llm.request import Request
 from alloy.providers.framing import Frame
+
+T = TypeVar("T")
+
+
+def _is_of(kind: type) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if type(value) is not kind:
+            raise TypeError(f"{attribute.name} must be of type {kind.__name__}, got {value!r}")
+
+    return check
+
+
+def _one_of(*known: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in known:
+            raise ValueError(f"{attribute.name} must be {' or '.join(map(repr, known))}, got {value!r}")
+
+    return check
+
+
+_FLAG = _is_of(bool)
 
 
 @attrs.frozen(kw_only=True)
@@ -30,15 +53,26 @@ class Profile:
         temperature: whether the model accepts one.
         stop: whether the model accepts stop sequences.
         efforts: whether the model accepts an effort.
+        strict: whether to ask the server to hold the model to tools' and output's schemas by its `strict` flag.
+        reports_cost: whether a number under `usage.cost` is what the answer costs in USD.
+
+    Raises:
+        TypeError, ValueError: a value is of the wrong type or out of its bounds.
     """
 
-    max_output_tokens: int = 32_000
-    max_tokens_field: str = "max_tokens"
-    system_role: Literal["system", "developer"] = "system"
-    usage_option: Literal["stream_options", "none"] = "stream_options"
-    temperature: bool = True
-    stop: bool = True
-    efforts: bool = True
+    max_output_tokens: int = attrs.field(default=32_000, validator=_is_of(int))
+    max_tokens_field: str = attrs.field(default="max_tokens", validator=_is_of(str))
+    system_role: Literal["system", "developer"] = attrs.field(
+        default="system", validator=_one_of("system", "developer")
+    )
+    usage_option: Literal["stream_options", "none"] = attrs.field(
+        default="stream_options", validator=_one_of("stream_options", "none")
+    )
+    temperature: bool = attrs.field(default=True, validator=_FLAG)
+    stop: bool = attrs.field(default=True, validator=_FLAG)
+    efforts: bool = attrs.field(default=True, validator=_FLAG)
+    strict: bool = attrs.field(default=False, validator=_FLAG)
+    reports_cost: bool = attrs.field(default=False, validator=_FLAG)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +105,15 @@ class WireRequest:
 class Decoder(Protocol):
     """Reads one answer. Holds the little state that the wire format demands; the fold does the rest."""
 
+    @property
+    def is_complete(self) -> bool:
+        """The terminal marker has been seen. What may follow, such as usage, is worth a short wait, not a long one."""
+
     def feed(self, frames: Sequence[Frame]) -> Sequence[Delta]:
         """Read some frames of a stream, in their order.
+
+        An error never swallows what came before it: where frames of one batch hold both, the call returns
+        the deltas, and the next one – of `feed`, even without frames, or of `end` – raises.
 
         Raises:
             ProviderError: the stream carries an error, of the same subclass as for the HTTP status that
@@ -124,6 +165,152 @@ class Dialect(Protocol):
         """The replay policy's question: may this go back to another model of the same vendor?"""
 
 
+class FrameDecoder:
+    """A decoder but for the wire format itself, which is in what the dialect overrides.
+
+    Attributes:
+        target: who answers.
+        is_complete: see `Decoder.is_complete`; the dialect sets it.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.is_complete = False
+        self._held: Exception | None = None
+
+    def read(self, frame: Frame, deltas: list[Delta]) -> None:
+        """Append what one frame adds to the answer."""
+        raise NotImplementedError
+
+    def read_whole(self, body: JSON, deltas: list[Delta]) -> None:
+        """Append all of an answer that came in one piece."""
+        raise NotImplementedError
+
+    def finish(self, deltas: list[Delta]) -> None:
+        """Append what can only be said at the end of a complete answer."""
+
+    def feed(self, frames: Sequence[Frame]) -> Sequence[Delta]:
+        """See `Decoder.feed`."""
+        if self._held is not None:
+            raise self._held
+        deltas: list[Delta] = []
+        try:
+            for frame in frames:
+                self.read(frame, deltas)
+        except (ProviderError, ValueError, *_MISSHAPEN) as error:
+            self._held = _as_unreadable(error) if isinstance(error, _MISSHAPEN) else error
+            if not deltas:
+                raise self._held from error.__cause__
+        return deltas
+
+    def whole(self, body: JSON) -> Sequence[Delta]:
+        """See `Decoder.whole`."""
+        deltas: list[Delta] = []
+        try:
+            self.read_whole(body, deltas)
+            self.finish(deltas)
+        except _MISSHAPEN as error:
+            raise _as_unreadable(error) from error
+        return deltas
+
+    def end(self) -> Sequence[Delta]:
+        """See `Decoder.end`. A frame that could not be read just before the end was cut, like the answer."""
+        if isinstance(self._held, ProviderError):
+            raise self._held
+        if not self.is_complete:
+            origin = self.target.origin
+            raise StreamTruncated(
+                f"the answer of {origin.vendor} ended before its end",
+                vendor=origin.vendor,
+                model=origin.model,
+                in_stream=True,
+            ) from self._held
+        deltas: list[Delta] = []
+        self.finish(deltas)
+        return deltas
+
+
+_MISSHAPEN = (AttributeError, LookupError, TypeError, RecursionError)  # JSON of another shape than promised
+
+
+def _as_unreadable(error: Exception) -> ValueError:
+    return ValueError(f"JSON of an unexpected shape: {type(error).__name__}: {error}")
+
+
+class PerMessage(Generic[T]):
+    """A function of a message, worked out once: the result is kept for as long as the message lives.
+
+    Messages are found again by identity. They are frozen, so that is safe; and comparing two of them
+    would cost more than encoding one.
+    """
+
+    def __init__(self, function: Callable[[Message], T]) -> None:
+        self._function = function
+        self._known: dict[int, tuple[weakref.ref[Message], T]] = {}
+
+    def __call__(self, message: Message) -> T:
+        key = id(message)
+        known = self._known.get(key)
+        if known is not None and known[0]() is message:
+            return known[1]
+        result = self._function(message)
+        # The callback runs before the message's memory, and so its id, can be used again.
+        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), result)
+        return result
+
+
+def body_of(
+    head: Mapping[str, JSON], messages: Iterable[bytes], tail: Mapping[str, JSON], vendor: Mapping[str, JSON]
+) -> tuple[bytes, ...]:
+    """Write the body of a request: `head`, the encoded messages under `"messages"`, then `tail`.
+
+    What stays equal from one request to the next comes first, so that it is a prefix for the vendor's cache.
+
+    Args:
+        head: fields before the messages.
+        messages: the messages, already JSON.
+        tail: fields after the messages.
+        vendor: fields as the user gave them: each replaces the field of its name as a whole, but a list of
+            `tools` is added to ours, since ours are what the program can run.
+    """
+    if isinstance(extra := vendor.get("tools"), list):
+        vendor = {**vendor, "tools": [*head.get("tools", ()), *extra]}
+    in_head = {**head, **{name: vendor[name] for name in ("tools", *head) if name in vendor}}
+    in_tail = {**tail, **{name: value for name, value in vendor.items() if name not in in_head}}
+    if "messages" in in_tail:
+        return (dumps({**in_head, **in_tail}),)
+    fragments = [dumps(in_head)[:-1], b',"messages":[']
+    for number, message in enumerate(messages):
+        if number:
+            fragments.append(b",")
+        fragments.append(message)
+    fragments.append(b"]," + dumps(in_tail)[1:] if in_tail else b"]}")
+    return tuple(fragments)
+
+
+def _plain_mapping(value: object) -> JSON:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain_mapping)
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN, which some servers write, is null
+
+
 def dumps(value: JSON) -> bytes:
     """JSON text in UTF-8, compact. A lone surrogate, which UTF-8 cannot hold, becomes a question mark."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
+
+
+def loads(text: str) -> JSON:
+    """Read JSON text, at less cost than `json.loads`; NaN and infinities become None.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except ValueError:
+        return _DECODER.decode(text)  # there may be white space before it
+    return value if end == len(text) else _DECODER.decode(text)

@@ -1,0 +1,191 @@
+"""A vendor's model: a dialect put to work over HTTP."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+import trio
+
+from alloy.llm.content import Origin
+from alloy.llm.delta import Begun, Delta, Noted, UsagePart
+from alloy.llm.errors import NotFound, ProviderError
+from alloy.llm.history import replay
+from alloy.llm.provider import Answer
+from alloy.llm.request import Request
+from alloy.providers.dialect import Dialect, Profile, Target
+from alloy.providers.reader import Reader
+from alloy.providers.secret import Secret, redact_error
+from alloy.version import __version__
+
+if TYPE_CHECKING:  # httpx is slow to load, and not needed before the first request
+    from alloy.providers.http import HTTP
+    from alloy.providers.response import Response
+
+ERROR_BODY_BYTES = 1024 * 1024
+ERROR_BODY_SECONDS = 10.0
+_KEPT_CHARACTERS = 2048  # of a body, in an error
+
+Auth: TypeAlias = Literal["bearer", "x-api-key"]
+
+# A server that sends only these is not getting on with its answer.
+_NO_CONTENT = frozenset({Begun, UsagePart, Noted})
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile(r"auth|key|token|secret", re.IGNORECASE)
+_REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-goog-request-id", "x-amzn-requestid", "cf-ray")
+
+
+def auth_header(auth: Auth, key: Secret | None) -> dict[str, str]:
+    """The header that a key goes into; none without one."""
+    if key is None:
+        return {}
+    return {"authorization": f"Bearer {key.reveal()}"} if auth == "bearer" else {"x-api-key": key.reveal()}
+
+
+def _headers(given: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in given.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of a header")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"the header {name!r} must be printable ASCII")  # the value may be a secret
+    return {name.lower(): value.strip() for name, value in given.items()}
+
+
+def _target_of(model: VendorModel) -> Target:
+    return Target(origin=model.origin, profile=model.profile)
+
+
+def _first_headers_of(model: VendorModel) -> Mapping[str, str]:
+    stream = "text/event-stream" if model.dialect.framing == "sse" else "application/x-ndjson"
+    return {
+        "accept": f"{stream}, application/json",
+        "content-type": "application/json",
+        "user-agent": f"alloy/{__version__}",
+        **auth_header(model.auth, model.key),
+    }
+
+
+def _secrets_of(model: VendorModel) -> Sequence[Secret]:
+    values = [value for name, value in model.headers.items() if value and _SECRET_HEADER.search(name)]
+    secrets = [Secret(value.split()[-1]) for value in values]  # without the scheme before it
+    return [*secrets, model.key] if model.key else secrets
+
+
+@attrs.frozen(kw_only=True)
+class VendorModel:
+    """A model at a vendor: the `alloy.llm.provider.Model` that goes over HTTP.
+
+    Attributes:
+        name: `"vendor:model"`.
+        base_url: what the dialect's paths are appended to.
+        headers: sent besides the others, and instead of those of the same name.
+        key: None where the vendor wants none.
+        auth: how the key is sent.
+        http: what requests go over. `with_http` sets it.
+
+    Raises:
+        ValueError: a header cannot be sent.
+    """
+
+    name: str
+    origin: Origin
+    dialect: Dialect
+    profile: Profile = Profile()
+    base_url: str
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, repr=False, hash=False)
+    key: Secret | None = attrs.field(default=None, repr=False)
+    auth: Auth = "bearer"
+    http: HTTP | None = attrs.field(default=None, repr=False, eq=False)
+    _target: Target = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_target_of, takes_self=True))
+    _first_headers: Mapping[str, str] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_first_headers_of, takes_self=True)
+    )
+    _secrets: Sequence[Secret] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_secrets_of, takes_self=True)
+    )
+
+    def with_http(self, http: HTTP) -> VendorModel:
+        """The same model, asked over `http`."""
+        return attrs.evolve(self, http=http)
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Answer]:
+        """See `alloy.llm.provider.Model.stream`.
+
+        Raises:
+            RuntimeError: there is no `http`.
+        """
+        if self.http is None:
+            raise RuntimeError(
+                f"{self.name!r} has nothing to be asked over: leave it to alloy.run, "
+                "or write `async with alloy.HTTP() as http:` and take model.with_http(http)"
+            )
+        try:
+            request = self._replayed(request)
+            wire = self.dialect.encode(request, self._target)
+            headers = {**self._first_headers, **wire.headers, **self.headers}
+            response = await self.http.post(self.base_url + wire.path, headers, wire.body)
+        except ProviderError as error:
+            self._sign(error)
+            raise
+        async with response:
+            if 200 <= response.status < 300:
+                async with aclosing(self._answer(response, request)) as answer:
+                    yield answer
+                return
+            refusal = await self._refusal(response)
+        self._sign(refusal, response)
+        raise refusal
+
+    def _replayed(self, request: Request) -> Request:
+        messages = replay(request.messages, self.origin, other_model=self.dialect.keeps_for_other_model)
+        unchanged = all(map(operator.is_, messages, request.messages))
+        return request if unchanged else attrs.evolve(request, messages=messages)
+
+    async def _answer(self, response: Response, request: Request) -> AsyncGenerator[Sequence[Delta], None]:
+        decoder = self.dialect.decoder(request, self._target)
+        reader = Reader(self.dialect.framing, decoder, response.headers.get("content-type", ""))
+        try:
+            while chunk := await response.receive_some():
+                if deltas := reader.feed(chunk):
+                    if not _NO_CONTENT.issuperset(map(type, deltas)):
+                        response.content_came()
+                    yield deltas
+                    reader.feed(b"")
+                if reader.is_complete:
+                    response.settle()
+            for finish in (reader.close, reader.end):
+                if deltas := finish():
+                    yield deltas
+        except ProviderError as error:
+            error.in_stream = True
+            self._sign(error, response)
+            raise
+
+    async def _refusal(self, response: Response) -> ProviderError:
+        status = response.status
+        if status < 400:
+            place = response.headers.get("location", "nowhere")
+            return NotFound(
+                f"the server redirects to {place!r}, which is not followed; correct the base_url", status=status
+            )
+        body = bytearray()
+        with trio.move_on_after(ERROR_BODY_SECONDS), suppress(ProviderError):  # the status says enough
+            while len(body) < ERROR_BODY_BYTES and (chunk := await response.receive_some()):
+                body += chunk
+        return self.dialect.error_from(status, response.headers, bytes(body[:ERROR_BODY_BYTES]), self._target)
+
+    def _sign(self, error: ProviderError, response: Response | None = None) -> None:
+        """Say in an error whom it is about, and take the secrets out of it."""
+        error.vendor = error.vendor or self.origin.vendor
+        error.model = error.model or self.origin.model
+        if response is not None and error.request_id is None:
+            ids = (response.headers.get(name) for name in _REQUEST_ID_HEADERS)
+            error.request_id = next(filter(None, ids), None)
+        redact_error(error, self._secrets)
+        error.body = error.body[:_KEPT_CHARACTERS]

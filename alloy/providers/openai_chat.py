@@ -1,0 +1,333 @@
+"""OpenAI's Chat Completions, as many servers speak it: writing requests.
+
+`alloy.providers.openai_chat_decode` reads the answers.
+
+Source: OpenAI, Chat Completions, and its Python SDK 3.54.0; OpenRouter and Groq, API references (read 2026-11-22).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, assert_never
+
+import attrs
+
+from alloy.llm.content import (
+    JSON,
+    Audio,
+    CacheMark,
+    Document,
+    Image,
+    Media,
+    Opaque,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Unknown,
+    Video,
+)
+from alloy.llm.errors import ProviderError, UnsupportedFeature
+from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserContent, UserMessage
+from alloy.llm.request import Request, ToolDefinition
+from alloy.providers.classify import error_for_answer
+from alloy.providers.dialect import Decoder, PerMessage, Profile, Target, WireRequest, body_of, dumps
+from alloy.providers.openai_chat_decode import ChatDecoder
+
+NAME = "openai.chat"
+
+_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+
+
+class ChatCompletions:
+    """The dialect that OpenAI's Chat Completions began, and most servers of open models speak.
+
+    It has no flag for a tool's error, so the text says that it is one; and no images in a tool's result, so
+    they follow in the user's name. Reasoning goes back where the server gave it in a form that it wants back.
+    Cache marks are left out: these servers cache without being asked.
+    """
+
+    name = NAME
+    framing: Literal["sse"] = "sse"
+
+    def __init__(self) -> None:
+        self._wire = PerMessage(wire_of)
+        self._parts = PerMessage(parts_of)
+
+    def encode(self, request: Request, target: Target) -> WireRequest:
+        """See `Dialect.encode`."""
+        profile = target.profile
+        _refuse_unsupported(request, target)
+        head: dict[str, JSON] = {"model": request.model, "stream": True}
+        if profile.usage_option == "stream_options":
+            head["stream_options"] = {"include_usage": True}
+        if request.tools:
+            head["tools"] = [_tool(tool, strict=profile.strict) for tool in request.tools]
+        return WireRequest(
+            path="/chat/completions",
+            body=body_of(head, self._messages(request, profile), _choices(request, profile), request.settings.vendor),
+        )
+
+    def decoder(self, request: Request, target: Target) -> Decoder:
+        """See `Dialect.decoder`."""
+        return ChatDecoder(target)
+
+    def error_from(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> ProviderError:
+        """See `Dialect.error_from`."""
+        return error_for_answer(status, headers, body, target)
+
+    def keeps_for_other_model(self, opaque: Opaque) -> bool:
+        """Reasoning is bound to its model: behind one server there may be models of several makers."""
+        return False
+
+    def _messages(self, request: Request, profile: Profile) -> Iterator[bytes]:
+        """The messages in turn. Neighbours of one role are joined, since many servers want roles to alternate."""
+        if request.system:
+            yield dumps({"role": profile.system_role, "content": request.system})
+        user: list[Message] = []  # what goes into the user's next message
+        for message in _joined_answers(filter(self._wire, request.messages)):
+            if isinstance(message, UserMessage):
+                user.append(message)
+                continue
+            yield from self._user(user)
+            yield from self._wire(message)
+            user = [message] if isinstance(message, ToolMessage) and self._parts(message) else []
+        yield from self._user(user)
+
+    def _user(self, messages: Sequence[Message]) -> Iterator[bytes]:
+        match messages:
+            case []:
+                return
+            case [UserMessage() as only]:
+                yield from self._wire(only)
+            case _ if text := _text_of_all(messages):
+                yield dumps({"role": "user", "content": text})
+            case _:
+                yield b'{"role":"user","content":[' + b",".join(map(self._parts, messages)) + b"]}"
+
+
+def _joined_answers(messages: Iterable[Message]) -> Iterator[Message]:
+    before: AssistantMessage | None = None
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            before = message if before is None else attrs.evolve(before, content=before.content + message.content)
+            continue
+        if before is not None:
+            yield before
+            before = None
+        yield message
+    if before is not None:
+        yield before
+
+
+# What one message becomes. Worked out once for each message.
+
+
+def wire_of(message: Message) -> tuple[bytes, ...]:
+    """Encode one message that stands alone; empty if nothing of it can be sent."""
+    match message:
+        case UserMessage():
+            if text := _text_of_all([message]):
+                return (dumps({"role": "user", "content": text}),)  # lists of parts confuse several servers
+            parts = parts_of(message)
+            return (b'{"role":"user","content":[' + parts + b"]}",) if parts else ()
+        case AssistantMessage():
+            wire = _answer(message)
+            return (dumps(wire),) if wire else ()
+        case ToolMessage():
+            return tuple(dumps(_result(result)) for result in message.results)
+        case _:
+            assert_never(message)
+
+
+def parts_of(message: Message) -> bytes:
+    """The content of a user's message as a list of parts; of a tools' message the files of its results."""
+    parts: list[JSON] = []
+    match message:
+        case UserMessage():
+            parts = [part for item in message.content if (part := _part(item))]
+        case ToolMessage():
+            for result in message.results:
+                if files := [item for item in result.content if not isinstance(item, Text)]:
+                    parts.append({"type": "text", "text": f"[the files of {result.name or 'the tool'}'s result]"})
+                    parts.extend(map(_part, files))
+    return b",".join(map(dumps, parts))
+
+
+def _text_of_all(messages: Iterable[Message]) -> str:
+    """All that the user says in these, if it is nothing but text; else empty."""
+    texts: list[str] = []
+    for message in messages:
+        if not isinstance(message, UserMessage):
+            return ""
+        for item in message.content:
+            if isinstance(item, Text):
+                texts.append(item.text)
+            elif not isinstance(item, CacheMark):
+                return ""
+    return "\n\n".join(text for text in texts if text.strip())
+
+
+def _part(item: UserContent) -> JSON:
+    """One part of a message's content; None if there is nothing to send, a note for what the API does not take."""
+    match item:
+        case CacheMark():
+            return None
+        case Text():
+            return {"type": "text", "text": item.text} if item.text.strip() else None
+        case _ if not _is_supported(item):
+            return {"type": "text", "text": _note(item)}
+        case Image():
+            return {"type": "image_url", "image_url": {"url": item.url or _data_url(item)}}
+        case Document() if item.file_id is not None:
+            return {"type": "file", "file": {"file_id": item.file_id}}
+        case Document() if item.data is not None and item.media_type.startswith("text/"):
+            text = item.data.decode("utf-8", "replace")
+            return {"type": "text", "text": f"[{item.name}]\n{text}" if item.name else text}
+        case Document():
+            name = {"filename": item.name} if item.name else {}
+            return {"type": "file", "file": {**name, "file_data": item.url or _data_url(item)}}
+        case Audio() | Video():
+            sound = {"data": _base64(item), "format": _AUDIO_FORMATS[item.media_type]}
+            return {"type": "input_audio", "input_audio": sound}
+        case _:
+            assert_never(item)
+
+
+def _is_supported(item: Media) -> bool:
+    match item:
+        case Image():
+            return item.file_id is None
+        case Document():
+            return True
+        case Audio():
+            return item.data is not None and item.media_type in _AUDIO_FORMATS
+        case Video():
+            return False
+        case _:
+            assert_never(item)
+
+
+def _base64(item: Media) -> str:
+    return base64.b64encode(item.data or b"").decode("ascii")
+
+
+def _data_url(item: Media) -> str:
+    return f"data:{item.media_type};base64,{_base64(item)}"
+
+
+def _note(item: Media) -> str:
+    what = " ".join(filter(None, (type(item).__name__.lower(), item.media_type, item.name)))
+    return f"[{what}: left out, as this model cannot take it]"
+
+
+def _answer(message: AssistantMessage) -> dict[str, JSON] | None:
+    """An answer as it goes back; None if it is neither text nor calls, which servers refuse."""
+    parts: list[JSON] = []
+    calls: list[JSON] = []
+    reasoning: dict[str, JSON] = {}
+    for item in message.content:
+        match item:
+            case Text():
+                if item.text.strip():
+                    parts.append({"type": "text", "text": item.text})
+            case ToolCall():
+                calls.append(_call(item))
+            case Unknown():
+                parts.append(item.raw)
+            case Image() | Document() | Audio() | Video():
+                parts.append({"type": "text", "text": _note(item)})
+            case Thinking():
+                reasoning |= {o.type: o.data for o in item.opaque if o.type.startswith("reasoning_")}
+            case _:  # a tool that the server ran is no part of its messages
+                pass
+    if not parts and not calls:
+        return None
+    wire: dict[str, JSON] = {"role": "assistant", "content": _content(parts), **reasoning}
+    if calls:
+        wire["tool_calls"] = calls
+    return wire
+
+
+def _content(parts: list[JSON]) -> JSON:
+    """Text as one string, null for none; a list only where there is something else."""
+    if all(part.get("type") == "text" for part in parts):
+        return "".join(part["text"] for part in parts) or None
+    return parts
+
+
+def _call(call: ToolCall) -> JSON:
+    text = call.arguments_text
+    if text.strip() in ("", "null"):  # as some servers write no arguments, but not all read them
+        text = dumps(call.arguments).decode()
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
+
+
+def _result(result: ToolResult) -> JSON:
+    text = f"Error: {result.text}" if result.is_error else result.text
+    if any(not isinstance(item, Text) for item in result.content):
+        text += "\n[its files follow in the next message]"
+    return {"role": "tool", "tool_call_id": result.call_id, "content": text}
+
+
+# Settings.
+
+
+def _refuse_unsupported(request: Request, target: Target) -> None:
+    """Refuse what the caller asks for now; what an older message holds is replaced by a note, not refused."""
+    settings, profile, origin = request.settings, target.profile, target.origin
+
+    def refuse(feature: str, advice: str) -> UnsupportedFeature:
+        return UnsupportedFeature(
+            f"{origin.vendor} takes no {feature}; {advice}", feature=feature, vendor=origin.vendor, model=origin.model
+        )
+
+    asked = {
+        "temperature": settings.temperature is not None and not profile.temperature,
+        "stop": bool(settings.stop) and not profile.stop,
+        "effort": settings.effort is not None and not profile.efforts,
+    }
+    for feature, is_refused in asked.items():
+        if is_refused:
+            raise refuse(feature, "leave it out for this model")
+    if request.messages and isinstance(last := request.messages[-1], UserMessage):
+        for item in last.content:
+            if isinstance(item, Media) and not _is_supported(item):
+                raise refuse(type(item).__name__.lower(), "of this type or by this way, send it as another one")
+
+
+def _tool(tool: ToolDefinition, *, strict: bool) -> JSON:
+    function: dict[str, JSON] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters
+    if strict and tool.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def _choices(request: Request, profile: Profile) -> dict[str, JSON]:
+    settings = request.settings
+    wire: dict[str, JSON] = {}
+    if request.tools:
+        if settings.tool_choice in ("none", "required"):
+            wire["tool_choice"] = settings.tool_choice
+        elif settings.tool_choice not in (None, "auto"):
+            wire["tool_choice"] = {"type": "function", "function": {"name": settings.tool_choice}}
+        if settings.parallel_tool_calls is not None:
+            wire["parallel_tool_calls"] = settings.parallel_tool_calls
+    if settings.max_output_tokens is not None:
+        wire[profile.max_tokens_field] = settings.max_output_tokens
+    if settings.temperature is not None:
+        wire["temperature"] = settings.temperature
+    if settings.effort is not None:
+        wire["reasoning_effort"] = settings.effort
+    if settings.stop:
+        wire["stop"] = list(settings.stop)
+    if request.output_schema is not None:
+        schema: dict[str, JSON] = {"name": "output", "schema": request.output_schema}
+        if profile.strict:
+            schema["strict"] = True
+        wire["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return wire

@@ -1,0 +1,191 @@
+"""The vendors: a row each, and `model_for`, which makes a model of a row. The only reader of their variables."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from alloy.llm.content import Origin
+from alloy.llm.errors import MissingKey
+from alloy.providers.anthropic import AnthropicMessages
+from alloy.providers.client import VendorModel
+from alloy.providers.dialect import Dialect, Profile
+from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.secret import Secret
+
+_MESSAGES = AnthropicMessages()
+_CHAT = ChatCompletions()
+
+
+@attrs.frozen(kw_only=True)
+class Vendor:
+    """Whom we can ask.
+
+    Attributes:
+        path: of requests, below the base URL; cut off where a user gives it as part of that.
+        base_url: None where there is no usual one, and the user has to give it.
+        variable: the environment variable of the key. `base_url_variable` is that of the base URL.
+        needs_key: without a key nothing is sent.
+    """
+
+    name: str
+    dialect: Dialect
+    path: str
+    base_url: str | None
+    variable: str
+    base_url_variable: str = ""
+    auth: Literal["bearer", "x-api-key"] = "bearer"
+    needs_key: bool = True
+    profile: Profile = Profile()
+
+
+VENDORS: Mapping[str, Vendor] = {
+    vendor.name: vendor
+    for vendor in (
+        Vendor(
+            name="anthropic",
+            dialect=_MESSAGES,
+            path="/v1/messages",
+            base_url="https://api.anthropic.com",
+            variable="ANTHROPIC_API_KEY",
+            auth="x-api-key",
+            profile=Profile(temperature=False),
+        ),
+        Vendor(
+            name="openrouter",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://openrouter.ai/api/v1",
+            variable="OPENROUTER_API_KEY",
+            profile=Profile(reports_cost=True),
+        ),
+        Vendor(
+            name="groq",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://api.groq.com/openai/v1",
+            variable="GROQ_API_KEY",
+            profile=Profile(max_tokens_field="max_completion_tokens"),
+        ),
+        Vendor(
+            name="openai-compatible",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url=None,
+            variable="OPENAI_COMPATIBLE_API_KEY",
+            base_url_variable="OPENAI_COMPATIBLE_BASE_URL",
+            needs_key=False,
+        ),
+    )
+}
+
+
+def model_for(
+    spec: str,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    headers: Mapping[str, str] = {},
+    **profile: Any,
+) -> VendorModel:
+    """Make the model that `spec` names. Nothing is sent, and no connection made, before it is asked.
+
+    Args:
+        spec: `"vendor:model"`; all after the first colon is the model.
+        api_key: instead of the one in the environment, which is read now.
+        base_url: where requests go, without the path of the requests themselves.
+        headers: sent with every request, besides the dialect's own.
+        profile: fields of `Profile` that are different from the vendor's usual ones.
+
+    Raises:
+        ValueError: the vendor is not known, `spec` names no model, the base URL is missing or is none, or the
+            key can stand in no header.
+        TypeError: `profile` has an unknown option, or a value of the wrong type.
+        MissingKey: no key is given, and there is none in the environment.
+    """
+    vendor, model = _parse(spec)
+    endpoint = _endpoint(vendor, base_url)
+    return VendorModel(
+        name=spec,
+        origin=Origin(vendor.dialect.name, vendor.name, endpoint, model),
+        dialect=vendor.dialect,
+        profile=_profile(vendor.profile, profile),
+        base_url=endpoint,
+        headers=dict(headers),
+        key=_key(vendor, spec, api_key),
+        auth=vendor.auth,
+    )
+
+
+def _parse(spec: str) -> tuple[Vendor, str]:
+    name, colon, model = spec.partition(":")
+    vendor = VENDORS.get(name)
+    if vendor is None:
+        what = f"unknown vendor {name!r}" if colon else f"{spec!r} names no vendor; write 'vendor:model'"
+        raise ValueError(f"{what}; known: {', '.join(VENDORS)}{closest(name, VENDORS)}")
+    if not model.strip():
+        raise ValueError(f"{spec!r} names no model; write '{name}:' and the model's name at the vendor")
+    return vendor, model
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The end of an error's message: the known name that was probably meant; empty if none is like it."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _profile(usual: Profile, options: Mapping[str, Any]) -> Profile:
+    known = [field.name for field in attrs.fields(Profile)]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest(name, known)}")
+    return attrs.evolve(usual, **options)
+
+
+def _endpoint(vendor: Vendor, base_url: str | None) -> str:
+    given = base_url or os.environ.get(vendor.base_url_variable, "") or vendor.base_url
+    if not given:
+        raise ValueError(
+            f"{vendor.name} needs a base URL: give one, as in base_url='http://localhost:8000/v1', "
+            f"or set {vendor.base_url_variable}"
+        )
+    parts = urlsplit(given.strip())
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"base_url must be like 'https://host/path', without a query, got {given!r}")
+    if "@" in parts.netloc:
+        raise ValueError("base_url must not hold a user or password; give api_key= or headers=")
+    return _without_path(parts.geturl().rstrip("/"), vendor.path)
+
+
+def _without_path(url: str, path: str) -> str:
+    """Cut off what the URL already holds of the requests' path, whole or its beginning."""
+    while path:
+        if url.endswith(path):
+            return url.removesuffix(path).rstrip("/")
+        path = path.rpartition("/")[0]
+    return url
+
+
+def _key(vendor: Vendor, spec: str, api_key: str | None) -> Secret | None:
+    where, key = ("api_key", api_key.strip()) if api_key is not None else ("", "")
+    if not key:
+        where, key = vendor.variable, os.environ.get(vendor.variable, "").strip()
+    if key:
+        try:
+            return Secret(key)
+        except ValueError as error:
+            raise ValueError(f"the key in {where} cannot be sent: {error}") from None
+    if not vendor.needs_key:
+        return None
+    raise MissingKey(
+        f"no key for {vendor.name}: set {vendor.variable}, or give one with alloy.model({spec!r}, api_key=…); "
+        f"`alloy demo` needs none",
+        variable=vendor.variable,
+        vendor=vendor.name,
+        model=spec.partition(":")[2],
+    )

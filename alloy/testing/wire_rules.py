@@ -1,0 +1,115 @@
+"""What a vendor would refuse in a request, told without asking it: rules that no type can express.
+
+Each function takes a request's body, parsed, and returns what is wrong with it; nothing if all is well.
+They serve the conformance suite, and fakes that want to be as strict as the real ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from alloy.llm.content import JSON
+
+
+def messages_faults(body: JSON) -> list[str]:
+    """Anthropic's Messages: alternating turns, results first and complete, signed thinking, no blank text.
+
+    Source: Anthropic, Messages API, errors that the API answers with (read 2026-11-22).
+    """
+    faults = [f"{name!r} is refused by this version" for name in ("temperature", "top_p", "top_k") if name in body]
+    messages = body["messages"]
+    faults += _turn_faults([message["role"] for message in messages])
+    open_calls: list[str] = []
+    marks = 1 if "cache_control" in body else 0
+    for number, message in enumerate(messages):
+        blocks = message["content"]
+        if not blocks:
+            faults.append(f"message {number} is empty")
+        answered = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        if sorted(answered) != sorted(open_calls):
+            faults.append(f"message {number} answers {answered}, the message before it calls {open_calls}")
+        kinds = [block["type"] for block in blocks]
+        if "tool_result" in kinds[len(answered) :]:
+            faults.append(f"message {number} has a result after something else")
+        open_calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        marks += sum("cache_control" in block for block in blocks)
+        for block in blocks:
+            faults += (f"message {number}: {fault}" for fault in _block_faults(block, message["role"]))
+    if open_calls:
+        faults.append(f"calls without a result: {open_calls}")
+    if marks > 4:
+        faults.append(f"{marks} cache marks, 4 are allowed")
+    return faults
+
+
+def _block_faults(block: Mapping[str, JSON], role: str) -> Iterator[str]:
+    match block["type"]:
+        case "text" if not block["text"].strip():
+            yield "blank text"
+        case "thinking" if not block.get("signature"):
+            yield "thinking without a signature"
+        case "tool_use" | "tool_result":
+            id = block.get("id") or block["tool_use_id"]
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", id):
+                yield f"the id {id!r} is refused"
+            if block.get("content") == []:
+                yield "a result without content"
+        case "image" | "document" if role == "assistant":
+            yield f"{block['type']} in an assistant's message"
+    own = ("tool_use", "thinking", "redacted_thinking", "server_tool_use")
+    if block["type"] in own and role == "user":
+        yield f"{block['type']} in a user's message"
+    if block.get("citations") and role == "user":
+        yield "citations in a user's message"
+
+
+def chat_faults(body: JSON) -> list[str]:
+    """Chat Completions: each call answered directly after its message, nothing empty, roles in turn.
+
+    Source: OpenAI, Chat Completions; and what the stricter servers of open models demand (read 2026-11-22).
+    """
+    faults: list[str] = []
+    open_calls: list[str] = []
+    spoken: list[str] = []
+    for number, message in enumerate(body["messages"]):
+        role = message["role"]
+        if role == "tool":
+            if message["tool_call_id"] not in open_calls:
+                faults.append(f"message {number} answers {message['tool_call_id']!r}; open calls are {open_calls}")
+            else:
+                open_calls.remove(message["tool_call_id"])
+            if not isinstance(message["content"], str):
+                faults.append(f"message {number}: a tool's result must be a string")
+            continue
+        if open_calls:
+            faults.append(f"message {number} comes before the results of {open_calls}")
+        if role in ("system", "developer"):
+            if number:
+                faults.append(f"message {number}: the system prompt must come first")
+            continue
+        if not message.get("content") and not message.get("tool_calls"):
+            faults.append(f"message {number} is empty")
+        open_calls = [call["id"] for call in message.get("tool_calls", ())]
+        if len(set(open_calls)) < len(open_calls) or not all(open_calls):
+            faults.append(f"message {number}: ids of calls must be there and differ: {open_calls}")
+        if spoken[-1:] == [role] and not (role == "assistant" and body["messages"][number - 1]["role"] == "tool"):
+            faults.append(f"message {number}: {role} speaks twice in a row")
+        spoken.append(role)
+    if open_calls:
+        faults.append(f"calls without a result: {open_calls}")
+    return faults
+
+
+def _turn_faults(roles: Sequence[str]) -> Iterable[str]:
+    if roles and roles[0] != "user":
+        yield "the user must speak first"
+    for number in range(1, len(roles)):
+        if roles[number] == roles[number - 1]:
+            yield f"message {number}: {roles[number]} speaks twice in a row"
+
+
+WIRE_RULES: Mapping[str, Callable[[JSON], list[str]]] = {
+    "anthropic.messages": messages_faults,
+    "openai.chat": chat_faults,
+}

@@ -1,0 +1,152 @@
+"""Take one measure of one side in a process of its own, and print its cost: what `run.py` starts.
+
+    python measure.py floor|subject MEASURE URL
+
+CPU is user and system time of this process, all threads, without set-up and warm-up.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+REQUESTS = 11  # of one loop-10: ten calls of the tool and the answer
+IMPORTS = {"floor": ("trio", "httpx", "attrs", "cattrs"), "subject": ("alloy",)}
+
+
+class Clock:
+    """The CPU and wall seconds of a block, and its instructions where callgrind counts them."""
+
+    def __enter__(self) -> Clock:
+        self._count("on")
+        self.wall, self.cpu = time.perf_counter(), cpu_seconds()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self.wall, cpu_seconds() - self.cpu
+        self._count("off")
+
+    def _count(self, switch: str) -> None:
+        if os.environ.get("BENCHMARK_CALLGRIND"):
+            command = ["callgrind_control", "-i", switch, str(os.getpid())]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def repeat(call: Callable[[], Awaitable[object]], warm: int, times: int) -> Clock:
+    for _ in range(warm):
+        await call()
+    with Clock() as clock:
+        for _ in range(times):
+            await call()
+    return clock
+
+
+async def loop(side: Any, warm: int = 5, times: int = 30) -> float:
+    clock = await repeat(lambda: side.loop("loop-10"), warm, times)
+    return clock.cpu / (times * REQUESTS) * 1e6
+
+
+async def instructions_loop(side: Any) -> float:
+    await loop(side, warm=2, times=2)
+    return 2 * REQUESTS  # the units that the count is divided by
+
+
+async def history(side: Any) -> float:
+    clock = await repeat(lambda: side.loop("loop-10", history=1000), warm=1, times=3)
+    return clock.cpu / (3 * REQUESTS) * 1e6
+
+
+async def stream(side: Any, warm: int = 2, times: int = 20) -> float:
+    async def call() -> None:
+        deltas = await side.stream("stream-1000")
+        assert deltas == 1000, f"{deltas} of 1000 deltas seen"
+
+    clock = await repeat(call, warm, times)
+    return clock.cpu / (times * 1000) * 1e6
+
+
+async def instructions_stream(side: Any) -> float:
+    await stream(side, warm=1, times=1)
+    return 1000
+
+
+async def parallel(side: Any) -> float:
+    clock = await repeat(lambda: side.parallel("parallel-8"), warm=1, times=5)
+    return clock.wall / 5 * 1e3
+
+
+async def agents(side: Any, count: int) -> float:
+    import trio
+
+    await side.loop("loop-10")
+    with Clock() as clock:
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(side.loop, "loop-10-l50")
+    return clock.cpu / (count * REQUESTS) * 1e6
+
+
+async def idle(side: Any) -> float:
+    kept = [side.make(number) for number in range(20)]
+    gc.collect()
+    before = resident_kib()
+    kept += [side.make(number) for number in range(10_000)]
+    gc.collect()
+    return (resident_kib() - before) / 10_000
+
+
+def resident_kib() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def imports(modules: tuple[str, ...]) -> float:
+    before = cpu_seconds()
+    for module in modules:
+        importlib.import_module(module)
+    return (cpu_seconds() - before) * 1e3
+
+
+MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
+    "loop": loop,
+    "stream": stream,
+    "parallel": parallel,
+    "history": history,
+    "idle": idle,
+    "instructions_loop": instructions_loop,
+    "instructions_stream": instructions_stream,
+    "agents_10": lambda side: agents(side, 10),
+    "agents_300": lambda side: agents(side, 300),
+    "agents_1000": lambda side: agents(side, 1000),
+}
+
+
+def main(name: str, measure: str, url: str) -> float:
+    if measure == "import":
+        return imports(IMPORTS[name])
+    import trio
+
+    opened: Callable[[str], AbstractAsyncContextManager[Any]] = importlib.import_module(name).opened
+
+    async def take() -> float:
+        async with opened(url) as side:
+            return await MEASURES[measure](side)
+
+    return trio.run(take)
+
+
+if __name__ == "__main__":
+    print("COST", main(*sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""What alloy costs over hand-written code, side by side: `python tests/benchmarks/run.py [MEASURE ...]`.
+
+Both sides talk to the same fake server (`fake_llm.mjs`, needs Node) and run in turn, each time in a
+process of its own, on one core, with the server on another. A row is the median of each side and of
+the ratios pair by pair: only the ratio means something on another machine.
+
+`floor` is a hand-written loop on httpx.AsyncClient, trio and stdlib json (`floor.py`); `alloy` is the
+public API (`subject.py`). Instructions are counted by callgrind (Debian: valgrind): hardly moved by a
+busy machine, but without the kernel's work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CORES = sorted(os.sched_getaffinity(0))
+CLIENT_CORE, SERVER_CORE = CORES[0], CORES[-1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report.
+
+    Attributes:
+        measure: what `measure.py` takes of the subject.
+        against: what it takes of the other side; by default the same.
+        other: the other side; `subject` compares alloy with itself.
+        pairs: at most so many, for what takes long or hardly varies.
+    """
+
+    title: str
+    measure: str
+    against: str = ""
+    other: str = "floor"
+    pairs: int = 99
+
+
+STAGES: dict[str, list[Row]] = {
+    "instructions": [
+        Row("loop-10: instructions per request", "instructions_loop", pairs=3),
+        Row("stream-1000: instructions per delta", "instructions_stream", pairs=3),
+    ],
+    "loop": [Row("loop-10: CPU µs per request", "loop")],
+    "stream": [Row("stream-1000, one burst: CPU µs per delta", "stream")],
+    "parallel": [Row("8 tools of 100 ms: wall ms", "parallel")],
+    "history": [Row("1,000 earlier messages: CPU µs per request", "history")],
+    "import": [Row("import, against trio + httpx + attrs + cattrs: CPU ms", "import")],
+    "idle": [Row("idle agent, against two dicts: KiB", "idle")],
+    "agents": [
+        Row("10 agents at once: CPU µs per request", "agents_10"),
+        Row("300 agents at once: CPU µs per request", "agents_300"),
+        Row("alloy, 300 agents against 10: CPU µs per request", "agents_300", "agents_10", "subject"),
+        Row("alloy, 1,000 agents against 10: CPU µs per request", "agents_1000", "agents_10", "subject"),
+    ],
+}
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Run the fake server on a core of its own; yields its URL."""
+    command = ["node", str(HERE / "fake_llm.mjs"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            os.sched_setaffinity(process.pid, {SERVER_CORE})
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().split()[1]}"
+        finally:
+            process.terminate()
+
+
+def cost(side: str, measure: str, url: str) -> float:
+    """Take one measure in a process of its own.
+
+    Raises:
+        RuntimeError: it failed; the message is what it wrote.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        callgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out"]
+        counted = measure.startswith("instructions")
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        environment |= {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+        if counted:
+            environment["BENCHMARK_CALLGRIND"] = "1"
+        done = subprocess.run(
+            [*(callgrind if counted else []), sys.executable, str(HERE / "measure.py"), side, measure, url],
+            env=environment,
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
+        )
+        found = re.search(r"^COST (\S+)$", done.stdout, re.M)
+        if done.returncode or not found:
+            raise RuntimeError(f"{side} {measure} failed:\n{(done.stderr or done.stdout)[-2000:]}")
+        return instructions(Path(folder)) / float(found[1]) if counted else float(found[1])
+
+
+def instructions(folder: Path) -> int:
+    """Return the count of the one process of several that was counted."""
+    texts = [path.read_text() for path in folder.iterdir()]
+    return max(int(count) for text in texts for count in re.findall(r"^(?:totals|summary): (\d+)", text, re.M))
+
+
+def compare(row: Row, url: str, pairs: int) -> str:
+    """Run both sides in turn and return the line of the table."""
+    theirs, ours = [], []
+    for number in range(min(pairs, row.pairs)):
+        sides = [(theirs, row.other, row.against or row.measure), (ours, "subject", row.measure)]
+        for costs, side, measure in sides if number % 2 == 0 else reversed(sides):
+            costs.append(cost(side, measure, url))
+    ratios = [ours_ / theirs_ for ours_, theirs_ in zip(ours, theirs, strict=True)]
+    figures = (statistics.median(theirs), statistics.median(ours))
+    shown = " | ".join(f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures)
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"| {row.title} | {shown} | **{statistics.median(ratios):.2f}** | {spread} | {len(ratios)} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", metavar="MEASURE", help=f"of {', '.join(STAGES)}; by default all")
+    parser.add_argument("--pairs", type=int, default=7, help="runs of each side (default: %(default)s)")
+    given = parser.parse_args()
+    if unknown := set(given.stages) - set(STAGES):
+        parser.error(f"no measure is called {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    if not shutil.which("node"):
+        print("needs Node for the fake server (Debian: apt-get install nodejs); nothing was measured", file=sys.stderr)
+        return 1
+    stages = given.stages or list(STAGES)
+    if "instructions" in stages and not shutil.which("valgrind"):
+        print("instructions are left out: they need valgrind (Debian: apt-get install valgrind)", file=sys.stderr)
+        stages = [stage for stage in stages if stage != "instructions"]
+    print("| measure | floor | alloy | ratio | from – to | pairs |\n|---|---|---|---|---|---|", flush=True)
+    with server() as url:
+        for row in (row for stage in stages for row in STAGES[stage]):
+            print(compare(row, url, given.pairs), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

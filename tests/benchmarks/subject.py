@@ -1,0 +1,80 @@
+"""The subject: the same tasks through alloy's public API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+import alloy
+from task import PROMPT, SYSTEM, history_texts
+
+
+@alloy.tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@alloy.tool(concurrent=True)
+async def slow(n: int) -> int:
+    """Return a number, after a tenth of a second."""
+    await trio.sleep(0.1)
+    return n
+
+
+class Subject:
+    """The tasks of the benchmarks, on one shared `alloy.HTTP`."""
+
+    def __init__(self, url: str, http: alloy.HTTP) -> None:
+        self.url = url
+        self.http = http
+        self.models: dict[str, alloy.Model] = {}
+
+    def model(self, name: str) -> alloy.Model:
+        if name not in self.models:
+            self.models[name] = alloy.model(f"openai-compatible:{name}", base_url=f"{self.url}/v1", api_key="x")
+        return self.models[name]
+
+    async def loop(self, model: str, history: int = 0) -> str:
+        return await self._run(model, add, history)
+
+    async def parallel(self, model: str) -> str:
+        return await self._run(model, slow)
+
+    async def stream(self, model: str) -> int:
+        async with alloy.stream(PROMPT, model=self.model(model), http=self.http) as stream:
+            return sum([isinstance(event, alloy.TextDelta) async for event in stream])
+
+    def make(self, number: int) -> object:
+        return alloy.Agent(model=self.model("loop-10"), system_prompt=SYSTEM, tools=[add], name=f"agent-{number}")
+
+    async def _run(self, model: str, tool: Any, history: int = 0) -> str:
+        result = await alloy.run(
+            PROMPT,
+            model=self.model(model),
+            system_prompt=SYSTEM,
+            tools=[tool],
+            http=self.http,
+            max_turns=20,
+            history=messages(history),
+        )
+        return result.unwrap()
+
+
+def messages(count: int) -> list[alloy.Message]:
+    """Return `count` earlier messages, user and assistant in turn."""
+    end = alloy.StopInfo(alloy.StopReason.END_TURN)
+    return [
+        alloy.UserMessage(text) if role == "user" else alloy.AssistantMessage(text, stop=end)
+        for role, text in history_texts(count)
+    ]
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Subject]:
+    """Open alloy against the server at `url`."""
+    async with alloy.HTTP() as http:
+        yield Subject(url, http)

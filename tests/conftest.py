@@ -1,0 +1,26 @@
+"""What every test has: no foreign network, no vendor's keys, and hypothesis without a deadline."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from hypothesis import HealthCheck, settings
+
+from offline import refuse_network
+
+# `nox -s tests_httpx2`: the maintained fork has the same API. Whoever imports httpx gets it, unknowing.
+if (fork := os.environ.get("ALLOY_HTTPX", "httpx")) != "httpx":
+    sys.modules["httpx"] = importlib.import_module(fork)
+    sys.modules["httpcore"] = importlib.import_module(fork.replace("httpx", "httpcore"))
+
+refuse_network()
+for variable in list(os.environ):  # the developer's own keys and proxies
+    if variable.endswith(("_API_KEY", "_BASE_URL")) or variable.lower().endswith("_proxy"):
+        del os.environ[variable]
+
+# The machine is shared: how long one example takes says nothing.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

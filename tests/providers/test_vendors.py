@@ -1,0 +1,207 @@
+"""The table of vendors, and what `model_for` makes of a name, a key and a base URL."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from alloy.llm import MissingKey, Model, Origin
+from alloy.providers import vendors
+from alloy.providers.dialect import Profile
+from alloy.providers.vendors import VENDORS, model_for
+
+
+def test_a_name_is_a_vendor_and_a_model() -> None:
+    model = model_for("anthropic:claude-sonnet-5", api_key="sk-1234")
+
+    assert isinstance(model, Model)
+    assert model.name == "anthropic:claude-sonnet-5"
+    assert model.origin == Origin("anthropic.messages", "anthropic", "https://api.anthropic.com", "claude-sonnet-5")
+    assert (model.base_url, model.auth) == ("https://api.anthropic.com", "x-api-key")
+    assert model.key is not None
+    assert model.key.reveal() == "sk-1234"
+
+
+@pytest.mark.parametrize("name", ["meta-llama/llama-3.3-70b-instruct:free", "qwen3:0.6b", "a/b:c:d"])
+def test_all_after_the_first_colon_is_the_model(name: str) -> None:
+    assert model_for(f"openrouter:{name}", api_key="k").origin.model == name
+
+
+def test_an_unknown_vendor_is_told_with_the_known_ones_and_the_closest() -> None:
+    with pytest.raises(ValueError, match=r"unknown vendor 'antropic'; known: anthropic, .*did you mean 'anthropic'\?"):
+        model_for("antropic:claude-sonnet-5")
+    with pytest.raises(ValueError, match=r"'claude-sonnet-5' names no vendor; write 'vendor:model'; known: anthropic"):
+        model_for("claude-sonnet-5")
+
+
+@pytest.mark.parametrize("spec", ["groq:", "groq:  "])
+def test_a_vendor_alone_is_no_model(spec: str) -> None:
+    with pytest.raises(ValueError, match="names no model"):
+        model_for(spec, api_key="k")
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    ("vendor", "variable"),
+    [
+        ("anthropic", "ANTHROPIC_API_KEY"),
+        ("openrouter", "OPENROUTER_API_KEY"),
+        ("groq", "GROQ_API_KEY"),
+    ],
+)
+def test_a_key_is_looked_for_when_the_model_is_made(
+    vendor: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingKey, match=variable):
+        model_for(f"{vendor}:m")
+    monkeypatch.setenv(variable, " from-the-environment\n")
+
+    model = model_for(f"{vendor}:m")
+
+    assert model.key is not None
+    assert model.key.reveal() == "from-the-environment"
+
+
+def test_a_missing_key_says_every_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "  ")
+
+    with pytest.raises(MissingKey) as caught:
+        model_for("groq:llama", api_key="")
+
+    assert str(caught.value) == (
+        "no key for groq: set GROQ_API_KEY, or give one with alloy.model('groq:llama', api_key=…); "
+        "`alloy demo` needs none"
+    )
+    assert (caught.value.variable, caught.value.vendor, caught.value.model) == ("GROQ_API_KEY", "groq", "llama")
+    assert caught.value.sent is False
+
+
+def test_a_given_key_goes_before_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "theirs")
+
+    model = model_for("groq:m", api_key="mine\n")
+
+    assert model.key is not None
+    assert model.key.reveal() == "mine"
+
+
+@pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very\x00secret", "sk-verysecret-é"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="the key in api_key cannot be sent") as caught:
+        model_for("groq:m", api_key=key)
+
+    assert "secret-" not in str(caught.value)
+    assert "very" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_key_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_for("groq:m", api_key="sk-very-secret", headers={"x-other-key": "very-secret-too"})
+
+    assert "secret" not in repr(model)
+
+
+# Base URLs.
+
+
+@pytest.mark.parametrize(
+    ("vendor", "given", "kept"),
+    [
+        ("anthropic", "https://proxy.example/", "https://proxy.example"),
+        ("anthropic", "https://proxy.example/v1", "https://proxy.example"),
+        ("anthropic", "https://proxy.example/v1/", "https://proxy.example"),
+        ("anthropic", "https://proxy.example/v1/messages", "https://proxy.example"),
+        ("anthropic", "https://proxy.example/anthropic/v1/messages/", "https://proxy.example/anthropic"),
+        ("anthropic", "https://proxy.example/anthropic", "https://proxy.example/anthropic"),
+        ("openai-compatible", "http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("openai-compatible", " http://localhost:8000/v1// ", "http://localhost:8000/v1"),
+        ("openai-compatible", "http://localhost:8000/v1/chat/completions", "http://localhost:8000/v1"),
+        ("openai-compatible", "http://localhost:8000/v1/chat", "http://localhost:8000/v1"),
+        ("openai-compatible", "https://api.deepseek.com", "https://api.deepseek.com"),
+        ("openai-compatible", "http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+    ],
+)
+def test_a_base_url_is_taken_as_it_was_meant(vendor: str, given: str, kept: str) -> None:
+    model = model_for(f"{vendor}:m", api_key="k", base_url=given)
+
+    assert (model.base_url, model.origin.endpoint) == (kept, kept)
+
+
+@pytest.mark.parametrize(
+    "given", ["localhost:8000", "ftp://host", "https://", "https://host/v1?key=1", "/v1", "https://host/#x"]
+)
+def test_what_is_no_base_url_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="base_url must be like"):
+        model_for("groq:m", api_key="k", base_url=given)
+
+
+def test_a_password_in_a_base_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="must not hold a user or password") as caught:
+        model_for("groq:m", api_key="k", base_url="https://me:hunter2@host/v1")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_compatible_server_needs_a_base_url_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"openai-compatible needs a base URL.*OPENAI_COMPATIBLE_BASE_URL"):
+        model_for("openai-compatible:m")
+    monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", "http://localhost:1/v1/")
+
+    keyless = model_for("openai-compatible:m")
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", "k")
+    with_key = model_for("openai-compatible:m", base_url="http://localhost:2/v1")
+
+    assert (keyless.base_url, keyless.key) == ("http://localhost:1/v1", None)
+    assert with_key.base_url == "http://localhost:2/v1"
+    assert with_key.key is not None
+
+
+# Profiles.
+
+
+def test_the_profile_of_a_vendor_can_be_overridden() -> None:
+    model = model_for("groq:m", api_key="k", efforts=False, max_output_tokens=9)
+
+    assert model.profile == Profile(max_tokens_field="max_completion_tokens", efforts=False, max_output_tokens=9)
+
+
+def test_an_unknown_option_is_told_with_the_closest() -> None:
+    with pytest.raises(TypeError, match=r"unknown profile option 'temprature'; known: .*did you mean 'temperature'\?"):
+        model_for("groq:m", api_key="k", temprature=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ({"temperature": 1}, "temperature must be of type bool, got 1"),
+        ({"max_output_tokens": "9"}, "max_output_tokens must be of type int, got '9'"),
+        ({"system_role": "user"}, "system_role must be 'system' or 'developer', got 'user'"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_told(option: dict[str, object], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        model_for("groq:m", api_key="k", **option)
+
+
+# The table.
+
+
+def test_a_vendor_is_a_row_of_at_most_ten_lines() -> None:
+    rows = inspect.getsource(vendors).split("        Vendor(\n")[1:]
+
+    assert len(rows) == len(VENDORS)
+    assert all(row.split("        ),\n")[0].count("\n") <= 9 for row in rows)
+
+
+@pytest.mark.parametrize("vendor", VENDORS.values(), ids=VENDORS.keys())
+def test_a_row_fits_its_dialect(vendor: vendors.Vendor) -> None:
+    from alloy.llm import Request
+    from alloy.testing.recorded import target_for
+
+    wire = vendor.dialect.encode(Request(model="m", messages=()), target_for(vendor.dialect, profile=vendor.profile))
+
+    assert wire.path == vendor.path
+    assert vendor.base_url is None or vendor.base_url == vendors._endpoint(vendor, vendor.base_url)

@@ -1,0 +1,222 @@
+"""Recorded traffic of the vendors, and what their own SDKs read out of it, in our words.
+
+The recordings are no part of this repository. They lie in `$ALLOY_RECORDINGS`, by default in
+`../shared/recordings` beside the checkout. Where there are none, tests that need them are skipped; with
+`CI=true` they fail, so that a run without them is never taken for one that passed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alloy.llm import Origin
+from alloy.providers.dialect import Profile, Target
+from alloy.testing.conformance import Expected
+
+FOLDER = Path(os.environ.get("ALLOY_RECORDINGS") or Path(__file__).parents[2] / "shared" / "recordings")
+IS_HERE = (FOLDER / "expected.json").is_file()
+
+needs_recordings = pytest.mark.skipif(
+    not IS_HERE and os.environ.get("CI") != "true",
+    reason=f"no recordings in {FOLDER}; set ALLOY_RECORDINGS",
+)
+
+
+def names(wire: str) -> list[str]:
+    """The recordings of a wire, recorded and documented ones, by their path below the folder; empty without any."""
+    if not IS_HERE:
+        return []
+    own = [f"{wire}/{path.name}" for path in sorted((FOLDER / wire).glob("*.json"))]
+    documented = [f"documented/{path.name}" for path in sorted((FOLDER / "documented").glob("*.json"))]
+    return own + [name for name in documented if load(name)["wire"] == wire]
+
+
+@functools.cache
+def load(name: str) -> Mapping[str, Any]:
+    """One recording.
+
+    Raises:
+        FileNotFoundError: there is no such recording, or there are none at all.
+    """
+    return json.loads((FOLDER / name).read_text("utf-8"))
+
+
+@functools.cache
+def oracle() -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """What the vendors' SDKs read out of each exchange, in the vendors' words."""
+    return json.loads((FOLDER / "expected.json").read_text("utf-8"))["files"]
+
+
+def target_of(recording: Mapping[str, Any], dialect_name: str) -> Target:
+    """Who answered a recording, with the profile that the vendor's row has."""
+    vendor, model = recording["provider"], recording.get("model") or "model"
+    return Target(
+        origin=Origin(dialect_name, vendor, f"https://{vendor}.example", model),
+        profile=Profile(reports_cost=vendor == "openrouter"),
+    )
+
+
+# From the SDKs' words to ours. This is written from the vendors' documents, not from our dialects.
+
+STOPS = {
+    "end_turn": "end_turn",
+    "stop": "end_turn",
+    "eos": "end_turn",
+    "": "end_turn",
+    "tool_use": "tool_use",
+    "tool_calls": "tool_use",
+    "max_tokens": "max_tokens",
+    "length": "max_tokens",
+    "stop_sequence": "stop_sequence",
+    "refusal": "refusal",
+    "pause_turn": "pause",
+    "content_filter": "content_filter",
+    "insufficient_system_resource": "other",
+}
+
+ERRORS = {
+    "AuthenticationError": "AuthError",
+    "PermissionDeniedError": "AuthError",
+    "NotFoundError": "NotFound",
+    "BadRequestError": "BadRequest",
+    "HTTPValidationError": "BadRequest",
+    "ContentTooLargeError": "RequestTooLarge",
+    "RateLimitError": "RateLimited",
+    "EnforcedSpendLimitReachedError": "QuotaExhausted",
+    "InternalServerError": "ServerError",
+    "OverloadedError": "Overloaded",
+    "APIError": "ServerError",  # of a stream; it has no status
+}
+
+# What the SDKs do not tell apart, by a word of theirs: the error's code, type or status.
+ERRORS_BY_WORD = {
+    "insufficient_quota": "QuotaExhausted",
+    "tool_use_failed": "ServerError",  # the model's fault, so worth another try
+    "too_many_prompt_tokens": "ContextTooLong",
+    "model_decommissioned": "NotFound",
+    "service_tier_capacity_exceeded": "Overloaded",
+    "overloaded_error": "Overloaded",
+}
+ERRORS_BY_TEXT = {
+    "prompt is too long": "ContextTooLong",
+    "maximum context length": "ContextTooLong",
+    "exceeded max context length": "ContextTooLong",
+    "Content violates usage guidelines": "ContentRejected",
+}
+
+
+# Where we differ from the SDKs on purpose, by recording and exchange.
+EXCEPTIONS: Mapping[tuple[str, int], tuple[Expected, str]] = {
+    ("documented/deepseek-stream-insufficient-resource.json", 0): (
+        Expected(text="Wor", error="Overloaded"),
+        "the server gave up in mid-answer, so half an answer must not pass for a whole one",
+    ),
+    ("openai-chat/openrouter-finish-null-1.json", 0): (
+        Expected(error="ServerError"),
+        "the choice carries the error that ended it",
+    ),
+    ("openai-chat/snowflake-tool-round-trip-1.json", 0): (
+        Expected(thinking="Let me get the weather for Mexico City.", opaque=["3d2a6193494389e2"], stop="tool_use"),
+        "the reasoning stands in reasoning_details only, which the SDK does not read",
+    ),
+}
+
+
+def expected(name: str) -> list[Expected | None]:
+    """What each exchange of a recording says; None for one that asks no model."""
+    return [
+        EXCEPTIONS[name, number][0] if (name, number) in EXCEPTIONS else as_the_sdk_reads(name, number)
+        for number in range(len(oracle()[name]))
+    ]
+
+
+def as_the_sdk_reads(name: str, number: int) -> Expected | None:
+    """What the vendor's SDK makes of one exchange; None if that asks no model."""
+    recording = load(name)
+    return _expected(oracle()[name][number], recording["wire"], recording["exchanges"][number]["response"])
+
+
+def _expected(entry: Mapping[str, Any], wire: str, response: Mapping[str, Any]) -> Expected | None:
+    match entry["outcome"]:
+        case "token-count":
+            return None
+        case "truncated":
+            return Expected(text=entry["text"], error="StreamTruncated")
+        case "sdk-cannot-read":
+            return Expected(error="ProtocolError")
+        case "error" | "error-in-stream":
+            return Expected(text=entry.get("text"), error=_error(entry, response))
+    usage = entry.get("usage")
+    return Expected(
+        text=entry["text"],
+        thinking=entry["thinking"],
+        tool_calls=[(call["id"] or None, call["name"], call["arguments"]) for call in entry["tool_calls"]],
+        stop="refusal" if entry.get("refusal") else _stop(entry),
+        usage=usage and (_usage_of_messages(usage) if wire == "anthropic-messages" else _usage_of_chat(usage)),
+        opaque=[piece["sha256_16"] for piece in entry.get("opaque", ())],
+    )
+
+
+def _stop(entry: Mapping[str, Any]) -> str:
+    """Any way of stopping with calls is to have them run; but one that was cut is not."""
+    word = STOPS[entry["finish_reason"] or ""]
+    return "tool_use" if entry["tool_calls"] and word in ("end_turn", "stop_sequence") else word
+
+
+def _error(entry: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    error = entry["error"]
+    words = {str(error.get("code")), str(error.get("type"))}
+    for word, kind in ERRORS_BY_WORD.items():
+        if word in words:
+            return kind
+    body = json.dumps(response["body"])
+    for text, kind in ERRORS_BY_TEXT.items():
+        if text in body:
+            return kind
+    if response["status"] == 402:
+        return "QuotaExhausted"
+    if error.get("sdk_class") == "SDKError":
+        return {401: "AuthError"}[response["status"]]
+    return ERRORS[error.get("sdk_class") or "APIError"]
+
+
+def _usage_of_messages(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Anthropic counts what the cache holds apart from `input_tokens`."""
+    read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+    passes = [one for one in usage.get("iterations") or () if one["type"] == "message"]
+    last = passes[-1] if passes else usage
+    window = sum(
+        last.get(name) or 0
+        for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    )
+    return {
+        "input_tokens": usage["input_tokens"] + read + written,
+        "output_tokens": usage["output_tokens"],
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "cache_write_1h_tokens": (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0,
+        "reasoning_tokens": (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+        "context_tokens": window,
+    }
+
+
+def _usage_of_chat(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Chat servers include reasoning in the completion, but for xAI, whose total gives it away."""
+    prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    is_apart = reasoning > 0 and usage["total_tokens"] == prompt + completion + reasoning
+    details = usage.get("prompt_tokens_details") or {}
+    return {
+        "input_tokens": prompt,
+        "output_tokens": completion + (reasoning if is_apart else 0),
+        "cache_read_tokens": details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0,
+        "cache_write_tokens": details.get("cache_write_tokens") or 0,
+        "reasoning_tokens": reasoning,
+    }

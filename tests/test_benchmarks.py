@@ -1,0 +1,34 @@
+"""The benchmarks run: their figures mean nothing here, but a broken one should not lie about for a release."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parent / "benchmarks/run.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(RUN), *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("node"), reason="the fake server needs node")
+@pytest.mark.parametrize("measure", ["loop", "stream", "parallel", "import", "idle"])
+def test_a_measure_gives_a_row_with_a_ratio(measure: str) -> None:
+    done = run(measure, "--pairs", "1")
+
+    assert done.returncode == 0, done.stderr
+    ratio = done.stdout.splitlines()[-1].split("|")[4].strip(" *")
+    assert float(ratio) > 0
+
+
+def test_an_unknown_measure_is_refused_with_the_known_ones() -> None:
+    done = run("speed")
+
+    assert done.returncode == 2
+    assert "no measure is called speed; there are instructions, loop, stream" in done.stderr
