@@ -64,7 +64,9 @@ TREE: dict[str, tuple[str, bool | None]] = {
 ALSO = {"CallTimeout": trio.TooSlowError, "UnknownMember": KeyError}
 
 # Errors of ours that the API does not name, and why they are.
-OURS: dict[str, str] = {}
+OURS: dict[str, str] = {
+    "CodecError": "from_json: data that to_json did not make; a ValueError as well",
+}
 
 
 def classes() -> Iterator[type[AlloyError]]:

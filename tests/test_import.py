@@ -33,8 +33,16 @@ def modules_after(code: str) -> set[str]:
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
-def test_importing_alloy_loads_nothing_that_can_wait() -> None:
-    assert modules_after("import alloy").isdisjoint(LOADED_AT_FIRST_USE)
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import alloy",
+        "import alloy; alloy.run, alloy.Agent, alloy.tool, alloy.AlloyError",
+        "import alloy; alloy.run_sync('hello', model='scripted:echo')",
+    ],
+)
+def test_importing_alloy_and_a_run_without_a_vendor_load_nothing_that_can_wait(code: str) -> None:
+    assert modules_after(code).isdisjoint(LOADED_AT_FIRST_USE)
 
 
 @pytest.mark.parametrize("package", ["otp", "llm", "tools", "loop"])

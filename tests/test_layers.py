@@ -41,6 +41,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "attrs": ("",),
     "httpx": ("providers/http.py", "providers/pool.py"),
     "httpcore": ("providers/http.py", "providers/pool.py"),
+    "h11": ("providers/pool.py",),  # comes with httpcore, as that with httpx
     "cattrs": ("llm/codec.py", "tools/schema.py"),
     "rich": ("cli/",),
     "prompt_toolkit": ("cli/",),

@@ -60,7 +60,9 @@ class State:
         first: how many messages were there before the run.
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
+        records: of the calls of former batches, in the order of the calls.
         batch: the tool calls under way; None while there are none.
+        batch_records: of those of them that have ended, by their place.
         calls_started: how many tool calls have begun to run.
     """
 
@@ -79,6 +81,7 @@ class State:
     model: str = ""
     records: list[ToolCallRecord] = attrs.field(factory=list)
     batch: Batch | None = None
+    batch_records: dict[int, ToolCallRecord] = attrs.field(factory=dict)
     calls_started: int = 0
 
     @classmethod
@@ -129,8 +132,18 @@ class State:
         batch = self.batch or Batch([Job(call=call, tool=None) for call in last.tool_calls])
         results = ToolMessage(batch.results())
         self.messages.append(results)
-        self.batch = None
+        self.records, self.batch, self.batch_records = self.all_records(), None, {}
         return results
+
+    def record(self, job: Job, record: ToolCallRecord) -> None:
+        """A call of the batch has ended."""
+        assert self.batch is not None
+        place = next(place for place, other in enumerate(self.batch.jobs) if other is job)
+        self.batch_records[place] = record
+
+    def all_records(self) -> list[ToolCallRecord]:
+        """The records so far, in the order of the calls."""
+        return [*self.records, *(self.batch_records[place] for place in sorted(self.batch_records))]
 
     def calls_left(self) -> int | None:
         """How many more tool calls may run; None for no limit."""
@@ -152,7 +165,7 @@ class State:
             turns=self.answers,
             stop=self.stop,
             reason=end.reason,
-            tool_calls=tuple(self.records),
+            tool_calls=tuple(self.all_records()),
             error=end.error,
             model=self.model,
             agent=self.agent.name,

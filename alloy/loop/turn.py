@@ -277,7 +277,7 @@ class Run:
             details=result.details,
             turn=self.state.turn,
         )
-        self.state.records.append(record)
+        self.state.record(job, record)
         self.emitter.emit(ToolFinished, record, result)
 
 

@@ -28,12 +28,13 @@ from alloy.llm.content import (
     Unknown,
     Video,
 )
-from alloy.llm.errors import ProviderError, UnsupportedFeature
+from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import Request, Settings, ToolDefinition
 from alloy.providers.anthropic_decode import MessagesDecoder
 from alloy.providers.classify import error_for_answer
-from alloy.providers.dialect import Decoder, PerMessage, Target, WireRequest, body_of, dumps
+from alloy.providers.dialect import Decoder, Target, WireRequest, dumps
+from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported
 
 NAME = "anthropic.messages"
 VERSION = "2026-10-21"
@@ -58,7 +59,7 @@ class AnthropicMessages:
 
     def encode(self, request: Request, target: Target) -> WireRequest:
         """See `Dialect.encode`."""
-        _refuse_unsupported(request, target)
+        refuse_unsupported(request, target, _takes, takes_temperature=False)  # this version refuses any
         settings = request.settings
         turns = turns_of(request.messages, self._blocks)
         automatic = settings.cache and not (turns and turns[-1].blocks[-1].mark)
@@ -168,7 +169,7 @@ def _assistant_block(item: AssistantContent, *, own: bool) -> Block | None:
         case Unknown():
             return Block(dumps(item.raw))
         case Image() | Document() | Audio() | Video():  # made by another vendor's model; refused in this role
-            return Block(dumps({"type": "text", "text": _note(item)}))
+            return Block(dumps({"type": "text", "text": left_out(item)}))
         case _:
             assert_never(item)
 
@@ -199,8 +200,8 @@ def _result(result: ToolResult) -> JSON:
 
 def _media(item: Media) -> JSON:
     """An image or a document; a note in its place for what the API does not take."""
-    if not _is_supported(item):
-        return {"type": "text", "text": _note(item)}
+    if not _takes(item):
+        return {"type": "text", "text": left_out(item)}
     kind = "image" if isinstance(item, Image) else "document"
     wire: dict[str, JSON] = {"type": kind, "source": _source(item)}
     if kind == "document" and item.name:
@@ -219,7 +220,7 @@ def _source(item: Media) -> JSON:
     return {"type": "base64", "media_type": item.media_type, "data": base64.b64encode(item.data).decode("ascii")}
 
 
-def _is_supported(item: Media) -> bool:
+def _takes(item: Media) -> bool:
     match item:
         case Image():
             return item.data is None or item.media_type in _IMAGES
@@ -227,11 +228,6 @@ def _is_supported(item: Media) -> bool:
             return item.data is None or item.media_type == "application/pdf" or item.media_type.startswith("text/")
         case _:
             return False
-
-
-def _note(item: Media) -> str:
-    what = " ".join(filter(None, (type(item).__name__.lower(), item.media_type, item.name)))
-    return f"[{what}: left out, as this model cannot take it]"
 
 
 # Turns: neighbours of one role are one turn on the wire.
@@ -304,27 +300,6 @@ def _write(turn: Turn) -> bytes:
 
 
 # Settings.
-
-
-def _refuse_unsupported(request: Request, target: Target) -> None:
-    """Refuse what the caller asks for now; what an older message holds is replaced by a note, not refused."""
-    settings, origin = request.settings, target.origin
-
-    def refuse(feature: str, advice: str) -> UnsupportedFeature:
-        return UnsupportedFeature(
-            f"{origin.vendor} takes no {feature}; {advice}", feature=feature, vendor=origin.vendor, model=origin.model
-        )
-
-    if settings.temperature is not None:
-        raise refuse("temperature", f"leave it out (version {VERSION} of the API refuses any)")
-    if settings.effort is not None and not target.profile.efforts:
-        raise refuse("effort", "leave it out for this model")
-    if settings.stop and not target.profile.stop:
-        raise refuse("stop", "leave it out for this model")
-    if request.messages and isinstance(last := request.messages[-1], UserMessage):
-        for item in last.content:
-            if isinstance(item, Media) and not _is_supported(item):
-                raise refuse(type(item).__name__.lower(), f"of the type {item.media_type!r}, send it as another one")
 
 
 def _tool(tool: ToolDefinition, *, strict: bool) -> JSON:

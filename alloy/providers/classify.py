@@ -33,7 +33,7 @@ from alloy.providers.dialect import Target
 from alloy.providers.problem import Problem, problem_from, problem_in
 from alloy.providers.waits import regained_at, wait_from
 
-BODY_LIMIT = 2_000  # characters of a body that an error keeps
+BODY_LIMIT = 16_000  # characters; the client takes the secrets out of them, and then keeps less
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     401: AuthError,
@@ -162,8 +162,6 @@ def _kind(problem: Problem, status: int) -> type[ProviderError]:
         return RateLimited
     if status == 429 and _NO_CAPACITY.search(text):  # Mistral
         return Overloaded
-    if 300 <= status < 400:
-        return NotFound
     return _BY_STATUS.get(status) or (ServerError if status >= 500 else BadRequest)
 
 
@@ -220,8 +218,6 @@ def error_for_answer(status: int, headers: Mapping[str, str], body: bytes, targe
     if status == 402 and "retry-after" in headers:  # OpenRouter: credit is short for what is under way
         problem = attrs.evolve(problem, transient=True)
     should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    if 300 <= status < 400:
-        problem = attrs.evolve(problem, message=f"redirected to {headers.get('location', 'nowhere')!r}")
     return _error(
         kind_of(problem, status, should_retry=should_retry),
         problem,

@@ -19,7 +19,7 @@ from alloy.llm.provider import Answer
 from alloy.llm.request import Request
 from alloy.providers.dialect import Dialect, Profile, Target
 from alloy.providers.reader import Reader
-from alloy.providers.secret import Secret, redact_error
+from alloy.providers.secret import Secret, redact, redact_error
 from alloy.version import __version__
 
 if TYPE_CHECKING:  # httpx is slow to load, and not needed before the first request
@@ -178,7 +178,12 @@ class VendorModel:
         with trio.move_on_after(ERROR_BODY_SECONDS), suppress(ProviderError):  # the status says enough
             while len(body) < ERROR_BODY_BYTES and (chunk := await response.receive_some()):
                 body += chunk
-        return self.dialect.error_from(status, response.headers, bytes(body[:ERROR_BODY_BYTES]), self._target)
+        # Here and not only in `_sign`: what the dialect takes of it might end in half a secret.
+        text = redact(body[:ERROR_BODY_BYTES].decode("utf-8", "replace"), self._secrets)
+        error = self.dialect.error_from(status, response.headers, text.encode(), self._target)
+        error.status = status
+        error.body = text
+        return error
 
     def _sign(self, error: ProviderError, response: Response | None = None) -> None:
         """Say in an error whom it is about, and take the secrets out of it."""

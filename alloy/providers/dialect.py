@@ -6,20 +6,16 @@ A dialect knows no HTTP library, no clock and no key. `alloy.providers.client` p
 from __future__ import annotations
 
 import json
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import attrs
 
 from alloy.llm.content import JSON, Opaque, Origin
 from alloy.llm.delta import Delta
 from alloy.llm.errors import ProviderError, StreamTruncated
-from alloy.llm.message import Message
 from alloy.llm.request import Request
 from alloy.providers.framing import Frame
-
-T = TypeVar("T")
 
 
 def _is_of(kind: type) -> Callable[[object, attrs.Attribute[Any], object], None]:
@@ -235,57 +231,6 @@ _MISSHAPEN = (AttributeError, LookupError, TypeError, RecursionError)  # JSON of
 
 def _as_unreadable(error: Exception) -> ValueError:
     return ValueError(f"JSON of an unexpected shape: {type(error).__name__}: {error}")
-
-
-class PerMessage(Generic[T]):
-    """A function of a message, worked out once: the result is kept for as long as the message lives.
-
-    Messages are found again by identity. They are frozen, so that is safe; and comparing two of them
-    would cost more than encoding one.
-    """
-
-    def __init__(self, function: Callable[[Message], T]) -> None:
-        self._function = function
-        self._known: dict[int, tuple[weakref.ref[Message], T]] = {}
-
-    def __call__(self, message: Message) -> T:
-        key = id(message)
-        known = self._known.get(key)
-        if known is not None and known[0]() is message:
-            return known[1]
-        result = self._function(message)
-        # The callback runs before the message's memory, and so its id, can be used again.
-        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), result)
-        return result
-
-
-def body_of(
-    head: Mapping[str, JSON], messages: Iterable[bytes], tail: Mapping[str, JSON], vendor: Mapping[str, JSON]
-) -> tuple[bytes, ...]:
-    """Write the body of a request: `head`, the encoded messages under `"messages"`, then `tail`.
-
-    What stays equal from one request to the next comes first, so that it is a prefix for the vendor's cache.
-
-    Args:
-        head: fields before the messages.
-        messages: the messages, already JSON.
-        tail: fields after the messages.
-        vendor: fields as the user gave them: each replaces the field of its name as a whole, but a list of
-            `tools` is added to ours, since ours are what the program can run.
-    """
-    if isinstance(extra := vendor.get("tools"), list):
-        vendor = {**vendor, "tools": [*head.get("tools", ()), *extra]}
-    in_head = {**head, **{name: vendor[name] for name in ("tools", *head) if name in vendor}}
-    in_tail = {**tail, **{name: value for name, value in vendor.items() if name not in in_head}}
-    if "messages" in in_tail:
-        return (dumps({**in_head, **in_tail}),)
-    fragments = [dumps(in_head)[:-1], b',"messages":[']
-    for number, message in enumerate(messages):
-        if number:
-            fragments.append(b",")
-        fragments.append(message)
-    fragments.append(b"]," + dumps(in_tail)[1:] if in_tail else b"]}")
-    return tuple(fragments)
 
 
 def _plain_mapping(value: object) -> JSON:

@@ -90,7 +90,7 @@ class HTTP:
 
         Args:
             url: of http or https.
-            headers: with names in lower case. Host, Accept-Encoding and Content-Length are added.
+            headers: with names in lower case. Accept-Encoding, Content-Length and, if missing, Host are added.
             body: fragments of it.
 
         Raises:
@@ -279,7 +279,7 @@ def _raw_headers(where: Location, headers: Mapping[str, str], content: bytes) ->
             raw.append((name.encode("ascii"), value.encode("ascii")))
         except UnicodeEncodeError:  # which would hold the value
             raise ValueError(f"the header {name!r} has characters that are not ASCII") from None
-    return raw
+    return raw if "host" not in headers else raw[1:]
 
 
 def _environment_proxy(server: Server) -> httpx.Proxy | None:

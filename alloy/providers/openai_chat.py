@@ -28,11 +28,12 @@ from alloy.llm.content import (
     Unknown,
     Video,
 )
-from alloy.llm.errors import ProviderError, UnsupportedFeature
+from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import Request, ToolDefinition
 from alloy.providers.classify import error_for_answer
-from alloy.providers.dialect import Decoder, PerMessage, Profile, Target, WireRequest, body_of, dumps
+from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
+from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported
 from alloy.providers.openai_chat_decode import ChatDecoder
 
 NAME = "openai.chat"
@@ -58,7 +59,7 @@ class ChatCompletions:
     def encode(self, request: Request, target: Target) -> WireRequest:
         """See `Dialect.encode`."""
         profile = target.profile
-        _refuse_unsupported(request, target)
+        refuse_unsupported(request, target, _takes, takes_temperature=profile.temperature)
         head: dict[str, JSON] = {"model": request.model, "stream": True}
         if profile.usage_option == "stream_options":
             head["stream_options"] = {"include_usage": True}
@@ -176,8 +177,8 @@ def _part(item: UserContent) -> JSON:
             return None
         case Text():
             return {"type": "text", "text": item.text} if item.text.strip() else None
-        case _ if not _is_supported(item):
-            return {"type": "text", "text": _note(item)}
+        case _ if not _takes(item):
+            return {"type": "text", "text": left_out(item)}
         case Image():
             return {"type": "image_url", "image_url": {"url": item.url or _data_url(item)}}
         case Document() if item.file_id is not None:
@@ -195,7 +196,7 @@ def _part(item: UserContent) -> JSON:
             assert_never(item)
 
 
-def _is_supported(item: Media) -> bool:
+def _takes(item: Media) -> bool:
     match item:
         case Image():
             return item.file_id is None
@@ -217,11 +218,6 @@ def _data_url(item: Media) -> str:
     return f"data:{item.media_type};base64,{_base64(item)}"
 
 
-def _note(item: Media) -> str:
-    what = " ".join(filter(None, (type(item).__name__.lower(), item.media_type, item.name)))
-    return f"[{what}: left out, as this model cannot take it]"
-
-
 def _answer(message: AssistantMessage) -> dict[str, JSON] | None:
     """An answer as it goes back; None if it is neither text nor calls, which servers refuse."""
     parts: list[JSON] = []
@@ -237,7 +233,7 @@ def _answer(message: AssistantMessage) -> dict[str, JSON] | None:
             case Unknown():
                 parts.append(item.raw)
             case Image() | Document() | Audio() | Video():
-                parts.append({"type": "text", "text": _note(item)})
+                parts.append({"type": "text", "text": left_out(item)})
             case Thinking():
                 reasoning |= {o.type: o.data for o in item.opaque if o.type.startswith("reasoning_")}
             case _:  # a tool that the server ran is no part of its messages
@@ -272,29 +268,6 @@ def _result(result: ToolResult) -> JSON:
 
 
 # Settings.
-
-
-def _refuse_unsupported(request: Request, target: Target) -> None:
-    """Refuse what the caller asks for now; what an older message holds is replaced by a note, not refused."""
-    settings, profile, origin = request.settings, target.profile, target.origin
-
-    def refuse(feature: str, advice: str) -> UnsupportedFeature:
-        return UnsupportedFeature(
-            f"{origin.vendor} takes no {feature}; {advice}", feature=feature, vendor=origin.vendor, model=origin.model
-        )
-
-    asked = {
-        "temperature": settings.temperature is not None and not profile.temperature,
-        "stop": bool(settings.stop) and not profile.stop,
-        "effort": settings.effort is not None and not profile.efforts,
-    }
-    for feature, is_refused in asked.items():
-        if is_refused:
-            raise refuse(feature, "leave it out for this model")
-    if request.messages and isinstance(last := request.messages[-1], UserMessage):
-        for item in last.content:
-            if isinstance(item, Media) and not _is_supported(item):
-                raise refuse(type(item).__name__.lower(), "of this type or by this way, send it as another one")
 
 
 def _tool(tool: ToolDefinition, *, strict: bool) -> JSON:

@@ -107,4 +107,5 @@ def _plain(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
+    """Cut a long text, between words, so that no part of a key is left that would not be known as one."""
+    return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1].rsplit(None, 1)[0] + "…"

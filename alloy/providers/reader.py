@@ -32,6 +32,7 @@ class Reader:
         self._cutter = framer(framing)
         self._kind: Literal["unknown", "stream", "whole"] = "unknown"
         self._body = bytearray()  # of one piece all, of a stream what it began with
+        self._last = b""
         self._has_frames = False
 
     @property
@@ -53,12 +54,13 @@ class Reader:
             if self._kind == "whole" or not self._finds_stream():
                 return ()
             chunk = bytes(self._body)
+        self._last = chunk or self._last
         try:
             frames = self._cutter.feed(chunk)
             self._has_frames = self._has_frames or bool(frames)
             return self._decoder.feed(frames)
         except _UNREADABLE as error:
-            raise self._unreadable(error, chunk) from error
+            raise self._unreadable(error, self._last) from error
 
     def close(self) -> Sequence[Delta]:
         """The body is over: read what it ended with in the middle of a frame.
@@ -86,7 +88,7 @@ class Reader:
         try:
             return self._decoder.end()
         except StreamTruncated:
-            if self._body and not self._has_frames and "event-stream" not in self._content_type:
+            if self._kind == "stream" and not self._has_frames and "event-stream" not in self._content_type:
                 raise ProtocolError("the answer is no stream", body=_text(self._body)) from None
             raise
 

@@ -54,7 +54,6 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.anthropic.com",
             variable="ANTHROPIC_API_KEY",
             auth="x-api-key",
-            profile=Profile(temperature=False),
         ),
         Vendor(
             name="openrouter",

@@ -135,7 +135,7 @@ def _splits(response: Mapping[str, JSON], chance: random.Random, *, exhaustive: 
 
 
 def _cut_faults(dialect: Dialect, exchange: Mapping[str, JSON], target: Target) -> Iterator[str]:
-    """A stream that lost its last third has lost its terminal marker, so it must not pass for an answer."""
+    """The first third of a stream is without its terminal marker, so it must not pass for an answer."""
     response = exchange["response"]
     raw = "".join(piece.decode() for piece in pieces(response))
     cut = {**exchange, "response": {**response, "body": raw[: len(raw) // 3]}}

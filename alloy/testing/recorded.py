@@ -110,7 +110,7 @@ def replay(recording: Recording | str | os.PathLike[str], *, split: Split = None
         if len(requests) > len(exchanges):
             raise AssertionError(f"the recording has {len(exchanges)} exchanges and was asked for one more: {request}")
         response = exchanges[len(requests) - 1]["response"]
-        return response["status"], response["headers"], _arrive(response, split)
+        return response["status"], response.get("headers", {}), _arrive(response, split)
 
     transport: Any = handler_transport(answer)
     transport.requests = requests
@@ -154,7 +154,7 @@ def decode(
     target = target or target_for(dialect)
     if response["status"] >= 400:
         body = b"".join(pieces(response))
-        return Decoded(error=dialect.error_from(response["status"], response["headers"], body, target))
+        return Decoded(error=dialect.error_from(response["status"], response.get("headers", {}), body, target))
     fold = Fold(target.origin)
     deltas: list[Delta] = []
     try:
@@ -177,7 +177,7 @@ def target_for(
 
 def _read(dialect: Dialect, response: Mapping[str, JSON], split: Split, target: Target) -> Iterator[Sequence[Delta]]:
     decoder = dialect.decoder(Request(model=target.origin.model, messages=()), target)
-    reader = Reader(dialect.framing, decoder, response["headers"].get("content-type", ""))
+    reader = Reader(dialect.framing, decoder, response.get("headers", {}).get("content-type", ""))
     for piece in pieces(response, split):
         yield reader.feed(piece)
         yield reader.feed(b"")

@@ -212,11 +212,12 @@ class _Run:
             with running.scope:
                 return await self.executor.call(tool, arguments, work)
         except BaseException as error:  # the border of the tool: it may raise what it likes
-            if (outer := _from_outside(error)) is None:
+            outer, own = _parted(error)
+            if outer is None:
                 return self._raised(job, error)
-            if outer is error:
+            if own is None:
                 raise
-            logger.warning("tool %r failed when it was cancelled", job.call.name, exc_info=error)
+            logger.warning("tool %r failed when it was cancelled", job.call.name, exc_info=own)
             raise outer from None
         finally:
             self.watch.remove(running)
@@ -297,12 +298,12 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"there is no tool {name!r}{hint} The tools are: {', '.join(known)}"
 
 
-def _from_outside(error: BaseException) -> BaseException | None:
-    """The part of an error that is not the tool's: a cancel from outside, or ^C."""
+def _parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What of an error is not the tool's – a cancel from outside, or ^C – and what is."""
     not_the_tools = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
     if isinstance(error, BaseExceptionGroup):
-        return error.split(not_the_tools)[0]
-    return error if isinstance(error, not_the_tools) else None
+        return error.split(not_the_tools)
+    return (error, None) if isinstance(error, not_the_tools) else (None, error)
 
 
 def _stopped(running: Running, tool: Tool, limit: float, work: Work[ToolResult]) -> ToolResult:

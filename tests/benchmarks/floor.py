@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import cache
 from typing import Any
 
 import httpx
@@ -57,7 +58,7 @@ class Floor:
         self, model: str, function: Callable[..., Awaitable[int]], tool: dict[str, Any], history: int = 0
     ) -> str:
         messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM}]
-        messages += [{"role": role, "content": text} for role, text in history_texts(history)]
+        messages += history_messages(history)
         messages.append({"role": "user", "content": PROMPT})
         while True:
             response = await self.client.post(
@@ -98,6 +99,12 @@ class Floor:
     async def _slow(self, n: int) -> int:
         await trio.sleep(0.1)
         return n
+
+
+@cache
+def history_messages(count: int) -> tuple[dict[str, Any], ...]:
+    """Return `count` earlier messages, user and assistant in turn."""
+    return tuple({"role": role, "content": text} for role, text in history_texts(count))
 
 
 def encode(value: object) -> bytes:

@@ -57,7 +57,7 @@ STAGES: dict[str, list[Row]] = {
     "stream": [Row("stream-1000, one burst: CPU µs per delta", "stream")],
     "parallel": [Row("8 tools of 100 ms: wall ms", "parallel")],
     "history": [Row("1,000 earlier messages: CPU µs per request", "history")],
-    "import": [Row("import, against trio + httpx + attrs + cattrs: CPU ms", "import")],
+    "import": [Row("import alloy, run and HTTP, against trio + httpx + attrs + cattrs: CPU ms", "import")],
     "idle": [Row("idle agent, against two dicts: KiB", "idle")],
     "agents": [
         Row("10 agents at once: CPU µs per request", "agents_10"),

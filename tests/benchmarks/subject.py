@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import trio
@@ -64,13 +65,14 @@ class Subject:
         return result.unwrap()
 
 
-def messages(count: int) -> list[alloy.Message]:
+@cache
+def messages(count: int) -> tuple[alloy.Message, ...]:
     """Return `count` earlier messages, user and assistant in turn."""
     end = alloy.StopInfo(alloy.StopReason.END_TURN)
-    return [
+    return tuple(
         alloy.UserMessage(text) if role == "user" else alloy.AssistantMessage(text, stop=end)
         for role, text in history_texts(count)
-    ]
+    )
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from alloy.llm.usage import Usage
 from strategies import media, messages, text_items, usages
 
 
+@pytest.mark.works("Messages as JSON and back, exactly")
 @given(messages | text_items | media | usages)
 def test_everything_survives_json_unchanged(value: object) -> None:
     wire = json.dumps(to_json(value))

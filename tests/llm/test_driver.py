@@ -72,6 +72,7 @@ def test_a_retry_that_makes_no_sense_is_refused(fields: dict[str, object]) -> No
         Retry(**fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.works("Retries with jitter, the server's own wait, and the deadline")
 async def test_a_failure_that_may_pass_is_waited_for_as_the_server_asks(autojump_clock: trio.testing.MockClock) -> None:
     model = ScriptedModel(fails(RateLimited(retry_after=30.0)), fails(RateLimited(retry_after=12.5)), says("hi"))
     notes = Notes()

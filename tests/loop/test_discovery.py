@@ -34,6 +34,7 @@ async def system_of(**options: object) -> str:
     return model.requests[0].system
 
 
+@pytest.mark.works("Context files `.alloy/context/*.md`")
 async def test_home_git_root_and_working_directory_come_in_this_order_with_names_as_headings(tree: Path) -> None:
     write(tree / "home", "style.md", "be brief")
     write(tree / "repo", "b.md", "second\n")

@@ -84,6 +84,7 @@ async def test_a_blocked_call_does_not_run_and_the_model_is_told_why() -> None:
     assert [e.call.arguments for e in events if isinstance(e, alloy.ToolStarted)] == [{"a": 2, "b": 2}]
 
 
+@pytest.mark.works("Middleware: edit a request, block, edit or halt at a call, ask for more")
 async def test_an_edited_call_runs_with_the_new_arguments_and_the_history_shows_them() -> None:
     def to_nine(run: RunInfo, call: ToolCall) -> Edit:
         return Edit({**call.arguments, "a": 9})

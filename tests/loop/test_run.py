@@ -165,6 +165,7 @@ async def test_the_text_of_an_answer_that_broke_off_is_kept_as_incomplete() -> N
     assert caught.value.result.turns == 0
 
 
+@pytest.mark.works("The history can be sent again after any outcome")
 async def test_the_history_after_a_failed_run_can_be_sent_again() -> None:
     with pytest.raises(alloy.BadRequest) as caught:
         await alloy.run("one", model=ScriptedModel(fails(alloy.BadRequest("no"))))
@@ -336,6 +337,7 @@ async def submit(answer: Annotated[str, "The answer."], place: Place | None = No
     return "thanks"
 
 
+@pytest.mark.works("`until_tool`: the run is done when the model has called it with arguments that fit")
 async def test_until_tool_ends_the_run_with_the_arguments_of_the_call() -> None:
     model = ScriptedModel([calls("submit", answer="42", place={"city": "Oslo"}), calls("add", a=1, b=1)])
 
@@ -384,6 +386,7 @@ async def test_until_tool_is_an_error_when_the_model_stops_for_good(stop: str) -
     assert caught.value.stop == alloy.StopInfo(StopReason(stop), stop)
 
 
+@pytest.mark.works("Tools: a batch of calls gives one result each, in order, whatever any of them does")
 async def test_a_batch_of_every_kind_of_call_gives_a_result_each_in_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

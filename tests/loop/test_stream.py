@@ -53,6 +53,7 @@ async def test_the_events_of_a_run_come_in_order_and_without_a_gap() -> None:
     assert len({event.run_id for event in events}) == 1
 
 
+@pytest.mark.works("The events are enough to rebuild the transcript")
 async def test_the_transcript_can_be_rebuilt_from_the_events() -> None:
     model = ScriptedModel([says("hm"), calls("add", a=1, b=2)], says("3"))
 
@@ -110,6 +111,7 @@ async def test_iterating_never_raises_the_runs_error_but_text_and_result_do() ->
     assert last.result.status is Status.ERROR
 
 
+@pytest.mark.works("Leaving a stream cancels its run, and waits for the clean-up")
 async def test_leaving_early_cancels_the_run_and_waits_for_its_clean_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -213,7 +213,7 @@ def test_a_schema_of_the_output_is_asked_for() -> None:
 def test_what_the_model_does_not_take_is_refused_before_it_is_sent(
     options: Settings, profile: Profile, feature: str
 ) -> None:
-    with pytest.raises(UnsupportedFeature, match=f"anthropic takes no {feature}") as caught:
+    with pytest.raises(UnsupportedFeature, match=f"anthropic:claude-sonnet-5 takes no {feature}") as caught:
         body(UserMessage("Hello"), settings=options, target=Target(origin=ORIGIN, profile=profile))
 
     assert (caught.value.feature, caught.value.sent, caught.value.retryable) == (feature, False, False)

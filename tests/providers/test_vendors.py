@@ -98,7 +98,7 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> No
     assert caught.value.__cause__ is None
 
 
-def test_a_key_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_does_not_show() -> None:
     model = model_for("groq:m", api_key="sk-very-secret", headers={"x-other-key": "very-secret-too"})
 
     assert "secret" not in repr(model)

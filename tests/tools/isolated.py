@@ -84,3 +84,9 @@ def returns(what: str) -> Any:
 
 @tool(isolation="process")
 def takes_what_cannot_be_sent(anything: object) -> None: ...
+
+
+def nap() -> str:
+    start = time.monotonic()
+    time.sleep(0.1)
+    return f"{start} {time.monotonic()}"

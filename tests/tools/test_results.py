@@ -153,8 +153,8 @@ def test_an_error_is_described(error: BaseException, text: str) -> None:
 def test_a_long_result_keeps_head_and_tail_and_says_how_much_is_missing() -> None:
     result = cut(ToolResult("a" * 500 + "b" * 500), 100)
 
-    assert result.text == "a" * 33 + "\n[… 935 characters are left out …]\n" + "b" * 32
-    assert len(result.text) == 100
+    assert result.text == "a" * 32 + "\n[… 936 characters are left out …]\n" + "b" * 32
+    assert len(result.text) == 99  # of the marker's number, the widest that it can be is reckoned with
 
 
 def test_the_marker_names_where_the_whole_is_if_there_is_room() -> None:

@@ -1,0 +1,122 @@
+"""The command line, used rightly and wrongly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alloy.cli.main import main
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def alloy(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": ROOT, **environment}
+    command = [sys.executable, "-W", "error", "-m", "alloy", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.works("`alloy demo`: an agent with real file tools, offline, without a key")
+def test_the_demo_runs_offline_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = alloy("demo", cwd=tmp_path, TMPDIR=str(tmp_path))
+
+    assert done.returncode == 0
+    assert done.stdout == "The list has 3 entries: apples, bread, oat milk.\n"
+    assert "→ edit_file(path='shopping.txt', old='milk', new='oat milk')" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["run", "hi"], 1, "MissingKey: no key for anthropic: set ANTHROPIC_API_KEY"),
+        (["run", "hi"], 1, "`alloy demo`"),
+        (["run", "hi", "--model", "nope:x"], 2, "unknown vendor 'nope'; known: anthropic"),
+        (["run", "hi", "--model", "claude"], 2, "'claude' names no vendor; write 'vendor:model'"),
+        (["run", "hi", "--model", "scripted:nope"], 2, "no script is called 'nope'"),
+        (["run", "hi", "--tools", "read"], 2, "unknown tool 'read'; there are read_file, write_file, edit_file, bash"),
+        (["run", "hi", "--frob"], 2, "unrecognized arguments: --frob"),
+        (["run", "hi", "--max-turns", "many"], 2, "invalid int value: 'many'"),
+        (["run", "hi", "--model", "scripted:echo", "--max-turns", "-1"], 2, "max_turns must be 0 or more"),
+        (["run", "hi", "--model", "scripted:echo", "--until-tool", "x"], 2, "until_tool 'x' is no tool of the agent"),
+        (["run", "", "--model", "scripted:echo"], 2, "the prompt is empty"),
+        (["run", "hi", "--model", "scripted:echo", "--max-turns", "0"], 3, "the run ended as max_turns"),
+        (["frob"], 2, "invalid choice: 'frob'"),
+        ([], 2, ""),
+    ],
+)
+def test_wrong_use_is_told_and_has_its_exit_code(
+    arguments: list[str], code: int, complaint: str, tmp_path: Path
+) -> None:
+    done = alloy(*arguments, cwd=tmp_path)
+
+    assert done.returncode == code
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_prompt_may_come_on_standard_input(tmp_path: Path) -> None:
+    assert alloy("run", "--model", "scripted:echo", cwd=tmp_path, stdin="so be it").stdout == "so be it\n"
+    assert alloy("run", "-", "--model", "scripted:echo", cwd=tmp_path, stdin="or so").stdout == "or so\n"
+
+
+def test_the_model_may_come_from_the_environment(tmp_path: Path) -> None:
+    assert alloy("run", "hi", cwd=tmp_path, ALLOY_MODEL="scripted:echo").stdout == "hi\n"
+
+
+def test_context_files_are_read_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / ".alloy" / "context").mkdir(parents=True)
+    (tmp_path / ".alloy" / "context" / "bad.md").write_bytes(b"\xff")
+
+    assert "context file" in alloy("run", "hi", "--model", "scripted:echo", cwd=tmp_path).stderr
+    assert "context file" not in alloy("run", "hi", "--model", "scripted:echo", "--no-discover", cwd=tmp_path).stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error_with_a_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m alloy run hi --model scripted:echo --json | head -1"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=False)
+
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", "a\x1b[31mb\x07", "--model", "scripted:echo", "--no-discover"])
+
+    assert capsys.readouterr().out == "a�[31mb�\n"
+
+
+def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_its_tools(tmp_path: Path) -> None:
+    script = tmp_path / "hang.py"
+    script.write_text(
+        "import sys, trio, alloy.llm.scripted as scripted\n"
+        "from alloy.cli.main import main\n"
+        "call = scripted.call_step('bash', {'command': 'echo $$ > pid; sleep 1000'})\n"
+        "scripted.SCRIPTS = {'hang': lambda request: call}\n"
+        "import alloy.api; alloy.api.SCRIPTS = scripted.SCRIPTS\n"
+        "sys.exit(main(['run', 'x', '--model', 'scripted:hang', '--tools', 'bash']))\n"
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    with subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, env=env, stderr=subprocess.PIPE) as process:
+        pid_file = tmp_path / "pid"
+        give_up = time.monotonic() + 20
+        while not (pid_file.exists() and pid_file.read_text().strip()):
+            assert time.monotonic() < give_up
+            assert process.poll() is None
+            os.sched_yield()
+        child = int(pid_file.read_text())
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert b"interrupted" in error
+    assert b"Traceback" not in error
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -1,0 +1,105 @@
+"""Two small vendors on a loopback address, as strict as the real ones: they refuse what the real ones refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+from alloy.testing.wire_rules import chat_faults, messages_faults
+from providers.loopback import Exchange, Server, serve
+
+Call: TypeAlias = tuple[str, str, Mapping[str, Any]]  # id, name, arguments
+Turn: TypeAlias = "str | Sequence[Call]"
+
+
+def sse(events: Iterable[object]) -> Iterable[bytes]:
+    """Each event as the bytes of a server-sent event."""
+    for event in events:
+        name = f"event: {event['type']}\n" if isinstance(event, dict) and "type" in event else ""
+        data = event if isinstance(event, str) else json.dumps(event)
+        yield f"{name}data: {data}\n\n".encode()
+
+
+def messages_events(turn: Turn) -> list[object]:
+    """One answer of Anthropic's Messages API as a stream."""
+    usage = {"input_tokens": 10, "output_tokens": 1}
+    events: list[object] = [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "claude-test", "usage": usage, "content": []}}
+    ]
+    if isinstance(turn, str):
+        events += [
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            *(
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+                for piece in turn.split("|")
+            ),
+            {"type": "content_block_stop", "index": 0},
+        ]
+    else:
+        for index, (call_id, name, arguments) in enumerate(turn):
+            block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
+            events += [
+                {"type": "content_block_start", "index": index, "content_block": block},
+                {"type": "content_block_delta", "index": index, "delta": delta},
+                {"type": "content_block_stop", "index": index},
+            ]
+    stop = "end_turn" if isinstance(turn, str) else "tool_use"
+    return [
+        *events,
+        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": {"output_tokens": 7}},
+        {"type": "message_stop"},
+    ]
+
+
+def chat_events(turn: Turn) -> list[object]:
+    """One answer of a Chat Completions server as a stream."""
+    if isinstance(turn, str):
+        deltas: list[dict[str, Any]] = [{"content": piece} for piece in turn.split("|")]
+    else:
+        deltas = [
+            {
+                "tool_calls": [
+                    {"index": i, "id": call_id, "function": {"name": name, "arguments": json.dumps(arguments)}}
+                ]
+            }
+            for i, (call_id, name, arguments) in enumerate(turn)
+        ]
+    stop = "stop" if isinstance(turn, str) else "tool_calls"
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    return [
+        *chunks,
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]},
+        {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 7}},
+        "[DONE]",
+    ]
+
+
+VENDORS: Mapping[str, tuple[str, Callable[[Turn], list[object]], Callable[[Any], list[str]], str]] = {
+    "anthropic": ("/v1/messages", messages_events, messages_faults, "anthropic:claude-test"),
+    "openai-compatible": ("/v1/chat/completions", chat_events, chat_faults, "openai-compatible:gpt-test"),
+}
+
+
+@asynccontextmanager
+async def vendor(name: str, *turns: Turn) -> AsyncIterator[Server]:
+    """Serve these answers one after the other; a request that the real vendor would refuse gets its 400."""
+    path, events, faults, _ = VENDORS[name]
+    left = list(turns)
+
+    async def handler(exchange: Exchange) -> None:
+        body = json.loads(exchange.received.body)
+        if exchange.received.target != path:
+            await exchange.answer(404, b'{"error": {"message": "no such path"}}')
+        elif found := faults(body):
+            await exchange.answer(400, json.dumps({"error": {"message": "; ".join(found)}}).encode())
+        else:
+            await exchange.start(200, {"content-type": "text/event-stream"})
+            for chunk in sse(events(left.pop(0))):
+                await exchange.send(chunk)
+            await exchange.end()
+
+    async with serve(handler) as server:
+        yield server
