@@ -61,7 +61,10 @@ def as_rst(text: str) -> str:
 
 
 def _process_docstring(app: Sphinx, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    lines[:] = as_rst("\n".join(lines)).split("\n")
+    text = as_rst("\n".join(lines))
+    # Of `a, b: both` Sphinx would make a variable b of type a.
+    text = re.sub(r"^ +\w+(?:, \w+)+(?=: )", lambda m: m[0].replace(", ", "/"), text, flags=re.M)
+    lines[:] = text.split("\n")
 
 
 def setup(app: Sphinx) -> None:

@@ -20,10 +20,12 @@ class Model(Protocol):
     @property
     def name(self) -> str:
         """`"vendor:model"`, as `Result.model` shows it."""
+        ...
 
     @property
     def origin(self) -> Origin:
         """Stamped on what it answers; the replay policy compares by it."""
+        ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:
         """Ask once, and hand on the answer as it comes: all deltas of one read as one batch.
@@ -35,3 +37,4 @@ class Model(Protocol):
             ProviderError: on entering or while iterating, of the subclass that says what happened. There
                 are no retries in here; `alloy.llm.driver` owns that policy.
         """
+        ...

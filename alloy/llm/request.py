@@ -65,10 +65,12 @@ class ToolDefinition(Protocol):
     @property
     def parameters(self) -> Mapping[str, JSON]:
         """JSON Schema of the arguments, an object."""
+        ...
 
     @property
     def strict(self) -> bool:
         """Ask the vendor to hold the arguments to the schema, where it can."""
+        ...
 
 
 def _messages(value: Iterable[Message]) -> tuple[Message, ...]:

@@ -84,6 +84,7 @@ class Author(Protocol):
 
     def __call__(self, request: Request) -> Step:
         """The next step, for this request."""
+        ...
 
 
 class Script:

@@ -18,7 +18,7 @@ def reminder(tool: str) -> UserMessage:
 
 
 def output_of(tool: str, batch: Batch) -> dict[str, Any] | None:
-    """The arguments, as JSON values with defaults filled in, of the first call of `tool` that succeeded; None if none did."""
+    """The arguments of the first call of `tool` that succeeded, as JSON, defaults filled in; None if none did."""
     for job, result in zip(batch.jobs, batch.results(), strict=True):
         if job.call.name == tool and result.outcome is Outcome.OK and job.tool is not None:
             arguments: dict[str, Any] = json.loads(json_text(job.tool.parse(job.call.arguments)))

@@ -104,6 +104,7 @@ class Decoder(Protocol):
     @property
     def is_complete(self) -> bool:
         """The terminal marker has been seen. What may follow, such as usage, is worth a short wait, not a long one."""
+        ...
 
     def feed(self, frames: Sequence[Frame]) -> Sequence[Delta]:
         """Read some frames of a stream, in their order.
@@ -117,6 +118,7 @@ class Decoder(Protocol):
             ValueError, KeyError, TypeError: a frame is not what the API promises; the client makes it a
                 `ProtocolError`.
         """
+        ...
 
     def whole(self, body: JSON) -> Sequence[Delta]:
         """Read an answer that came in one piece, though a stream was asked for.
@@ -124,6 +126,7 @@ class Decoder(Protocol):
         Raises:
             As `feed`.
         """
+        ...
 
     def end(self) -> Sequence[Delta]:
         """The body is over.
@@ -131,6 +134,7 @@ class Decoder(Protocol):
         Raises:
             StreamTruncated: the terminal marker has not been seen.
         """
+        ...
 
 
 class Dialect(Protocol):
@@ -139,10 +143,12 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """Such as `"anthropic.messages"`; stands in every `Origin`."""
+        ...
 
     @property
     def framing(self) -> Literal["sse", "lines"]:
         """How frames are told apart in a stream's bytes: server-sent events, or a JSON value a line."""
+        ...
 
     def encode(self, request: Request, target: Target) -> WireRequest:
         """Write a request whose history is sendable and has passed the replay policy.
@@ -150,15 +156,19 @@ class Dialect(Protocol):
         Raises:
             UnsupportedFeature: the settings or the content ask for what this vendor or model cannot do.
         """
+        ...
 
     def decoder(self, request: Request, target: Target) -> Decoder:
         """A fresh decoder for the answer to `request`."""
+        ...
 
     def error_from(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> ProviderError:
         """Read an answer whose HTTP status is an error. Header names are lower case; the body may be anything."""
+        ...
 
     def keeps_for_other_model(self, opaque: Opaque) -> bool:
         """The replay policy's question: may this go back to another model of the same vendor?"""
+        ...
 
 
 class FrameDecoder:

@@ -149,20 +149,21 @@ class SSE:
 
     def _read(self, lines: list[bytes]) -> list[Frame]:
         frames: list[Frame] = []
-        data = self._data
+        data, event = self._data, self._event
         for line in lines:
-            if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
-            elif not line:
-                if data:
-                    if text := b"\n".join(data):
-                        frames.append(Frame(text.decode("utf-8", "replace"), self._event))
-                    data.clear()
-                self._event = ""
-            else:
+            if line.startswith(b"data: "):  # nearly all lines are
+                data.append(line[6:])
+            elif line:
                 name, _, value = line.partition(b":")
-                if name == b"event":
-                    self._event = value.removeprefix(b" ").decode("utf-8", "replace")
-                elif name == b"data":  # a data line without a colon
-                    data.append(b"")
+                if name == b"data":
+                    data.append(value.removeprefix(b" "))
+                elif name == b"event":
+                    event = value.removeprefix(b" ").decode("utf-8", "replace")
+            else:
+                text = data[0] if len(data) == 1 else b"\n".join(data)
+                if text:
+                    frames.append(Frame(text.decode("utf-8", "replace"), event))
+                data.clear()
+                event = ""
+        self._event = event
         return frames

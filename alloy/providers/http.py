@@ -90,7 +90,7 @@ class HTTP:
 
         Args:
             url: of http or https.
-            headers: with names in lower case. Accept-Encoding, Content-Length and, if missing, Host are added.
+            headers: with names in lower case. Content-Length is added, Host and Accept-Encoding if they are missing.
             body: fragments of it.
 
         Raises:
@@ -204,6 +204,7 @@ class TransportLink:
         """See `Link.finish`."""
         assert self._stream is not None
         await self._stream.aclose()
+        self._stream = self._body = None
         return self._is_own
 
     def is_alive(self) -> bool:
@@ -273,13 +274,14 @@ def tls_context(verify: bool = True) -> ssl.SSLContext:
 
 
 def _raw_headers(where: Location, headers: Mapping[str, str], content: bytes) -> Headers:
-    raw = [(b"host", where.host), (b"accept-encoding", b"identity"), (b"content-length", b"%d" % len(content))]
-    for name, value in headers.items():
+    raw: Headers = []
+    first = {"host": where.host, "accept-encoding": "identity"}
+    for name, value in {**first, **headers, "content-length": str(len(content))}.items():
         try:
             raw.append((name.encode("ascii"), value.encode("ascii")))
         except UnicodeEncodeError:  # which would hold the value
             raise ValueError(f"the header {name!r} has characters that are not ASCII") from None
-    return raw if "host" not in headers else raw[1:]
+    return raw
 
 
 def _environment_proxy(server: Server) -> httpx.Proxy | None:

@@ -52,7 +52,7 @@ class Location(NamedTuple):
     text: str
     server: Server
     target: bytes
-    host: bytes
+    host: str
 
 
 @lru_cache(maxsize=1024)
@@ -75,7 +75,7 @@ def locate(url: str) -> Location:
         url,
         Server(parts.scheme, host, port),
         quote(target, safe="/?#[]@!$&'()*+,;=:%~").encode(),
-        (shown if parts.port is None else f"{shown}:{port}").encode(),
+        shown if parts.port is None else f"{shown}:{port}",
     )
 
 
@@ -161,6 +161,8 @@ class Connection:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 await self._receive()
+                if self._is_cut:
+                    raise StreamTruncated("the server closed the connection before it answered")
             elif isinstance(event, h11.Response):  # an informational one has another one after it
                 return event.status_code, list(event.headers)
 
@@ -200,14 +202,11 @@ class Connection:
 
     def _next_event(self) -> object:
         try:
-            event = self._http.next_event()
+            return self._http.next_event()
         except h11.RemoteProtocolError as error:
             if self._is_cut:
                 raise StreamTruncated(f"the server closed the connection: {error}") from error
             raise ProtocolError(f"the answer is no HTTP: {error}") from error
-        if isinstance(event, h11.ConnectionClosed):
-            raise StreamTruncated("the server closed the connection without an answer")
-        return event
 
     async def finish(self) -> bool:
         """See `Link.finish`."""
@@ -239,7 +238,7 @@ async def connect(server: Server, tls: ssl.SSLContext | None) -> Connection:
     try:
         stream = await trio.open_tcp_stream(server.host, server.port)
         return await _secured(stream, tls, server.host) if tls else Connection(stream, stream.socket)
-    except (OSError, trio.BrokenResourceError) as error:
+    except (OSError, UnicodeError, trio.BrokenResourceError) as error:  # UnicodeError: no host is called so
         raise ConnectFailed(f"cannot connect to {server}: {unwrap(error.__cause__ or error)}") from error
 
 

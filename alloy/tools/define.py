@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any, Literal, TypeAlias, get_args, overload
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args, overload
 
 import attrs
 
@@ -103,44 +103,26 @@ class Tool:
         return parsed
 
 
+class ToolOptions(TypedDict, total=False):
+    """What `tool` takes: fields of `Tool`."""
+
+    name: str
+    description: str
+    concurrent: bool
+    max_result_chars: int
+    timeout: float | None
+    isolation: Isolation
+    replay: Replay
+    approve: bool
+    strict: bool
+
+
 @overload
-def tool(function: Callable[..., Any], /) -> Tool: ...
+def tool(function: Callable[..., Any], /, **options: Unpack[ToolOptions]) -> Tool: ...
 @overload
+def tool(**options: Unpack[ToolOptions]) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
-    function: Callable[..., Any],
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    concurrent: bool = False,
-    max_result_chars: int = 30_000,
-    timeout: float | None = None,
-    isolation: Isolation | None = None,
-    replay: Replay = "never",
-    approve: bool = False,
-    strict: bool = True,
-) -> Tool: ...
-@overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    concurrent: bool = False,
-    max_result_chars: int = 30_000,
-    timeout: float | None = None,
-    isolation: Isolation | None = None,
-    replay: Replay = "never",
-    approve: bool = False,
-    strict: bool = True,
-) -> Callable[[Callable[..., Any]], Tool]: ...
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    isolation: Isolation | None = None,
-    **options: Any,
+    function: Callable[..., Any] | None = None, /, **options: Unpack[ToolOptions]
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, bound method, `functools.partial`, or object with `__call__`.
 
@@ -155,33 +137,35 @@ def tool(
         def add(a: int, b: int) -> int: ...
 
     Args:
-        function: what is to become a tool; without it, a decorator is returned.
-        name: instead of the function's own.
-        description: instead of the docstring's.
-        isolation: by default `"task"` for `async def` and `"thread"` for `def`.
-        options: the other fields of `Tool`.
+        function: what is to become a tool, or a tool, for one with other options; without it, a decorator is returned.
+        options: fields of `Tool`. By default name and description are the function's own, and `isolation` is
+            `"task"` for `async def` and `"thread"` for `def`.
 
     Raises:
         TypeError: a parameter has no type, or one that JSON cannot hold; or it is no function that a model could call.
         ValueError: an option is out of its bounds.
     """
-
-    def decorate(function: Callable[..., Any], frame: FrameType) -> Tool:
-        signature = read_signature(function, frame)
-        return Tool(
-            function=function,
-            name=signature.name if name is None else name,
-            description=signature.description if description is None else description,
-            arguments=signature.arguments,
-            parameters=schema(signature.arguments),
-            context=signature.context,
-            isolation=isolation or ("task" if is_async(function) else "thread"),
-            **options,
-        )
-
     if function is not None:
-        return decorate(function, sys._getframe(1))
-    return lambda function: decorate(function, sys._getframe(1))
+        return _make(function, options, sys._getframe(1))
+    return lambda function: _make(function, options, sys._getframe(1))
+
+
+def _make(function: Callable[..., Any], options: ToolOptions, frame: FrameType) -> Tool:
+    if isinstance(function, Tool):
+        return attrs.evolve(function, **options)
+    signature = read_signature(function, frame)
+    defaults = ToolOptions(
+        name=signature.name,
+        description=signature.description,
+        isolation="task" if is_async(function) else "thread",
+    )
+    return Tool(
+        function=function,
+        arguments=signature.arguments,
+        parameters=schema(signature.arguments),
+        context=signature.context,
+        **(defaults | options),
+    )
 
 
 def as_tools(tools: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
@@ -196,7 +180,7 @@ def as_tools(tools: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(
-            f"several tools are called {', '.join(map(repr, twice))}; give them other names with tool(…, name=…)"
+            f"several tools are called {', '.join(map(repr, twice))}; give them other names: tool(…, name=…)"
         )
     return made
 

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -77,7 +77,7 @@ class Executor:
         parallel: int = 16,
         timeout: float = 120.0,  # noqa: ASYNC109  # of each call, not of this one
         listener: BatchListener,
-        spill: bool = False,
+        spill: bool | None = None,
     ) -> None:
         """Run all jobs; afterwards, and at any time before, `batch.results()` is complete.
 
@@ -91,17 +91,15 @@ class Executor:
             parallel: how many calls may run at once.
             timeout: seconds for each call whose tool has no limit of its own.
             listener: is told of each start and end.
-            spill: write results that are too long to `.alloy/spill` in the working directory, for the model to
-                read there.
+            spill: write results that are too long to `.alloy/spill` in the working directory; None to do so if
+                one of the tools is called `read_file`, so that the model can read there.
 
         Raises:
             Exception: the listener's; of tools, none.
         """
-        if self._watch is not None:
-            await _Run(self, batch, context, known, parallel, timeout, listener, spill, self._watch).execute()
-        else:
-            async with watching() as watch:
-                await _Run(self, batch, context, known, parallel, timeout, listener, spill, watch).execute()
+        spill = "read_file" in known if spill is None else spill
+        async with nullcontext(self._watch) if self._watch is not None else watching() as watch:
+            await _Run(self, batch, context, known, parallel, timeout, listener, spill, watch).execute()
 
     async def call(self, tool: Tool, arguments: dict[str, Any], work: Work[ToolResult]) -> ToolResult:
         """Call a tool where its isolation says."""

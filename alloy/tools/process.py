@@ -141,6 +141,10 @@ async def process_group(
             await _end(process)
         if scope.cancelled_caught:
             logger.error("process %d (%s) cannot be killed", process.pid, command[0])
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    await pipe.aclose()
 
 
 async def communicate(
@@ -207,9 +211,6 @@ async def _end(process: trio.Process) -> None:
             await _wait_gone(process)
         _signal(process.pid, signal.SIGKILL)
     await process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            await pipe.aclose()
 
 
 async def _wait_gone(process: trio.Process) -> None:

@@ -7,7 +7,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from types import FrameType, SimpleNamespace
+from types import FrameType, SimpleNamespace, UnionType
 from typing import Any
 
 import attrs
@@ -140,5 +140,6 @@ def _local_names(code: Any, frame: FrameType | None) -> dict[str, Any]:
 
 
 def _is_context(tp: Any) -> bool:
-    """Whether the type is ToolContext, or ToolContext or None."""
-    return tp is ToolContext or (ToolContext in typing.get_args(tp))
+    """Whether the type is ToolContext, perhaps or None, perhaps annotated."""
+    is_wrapped = typing.get_origin(tp) in (typing.Union, UnionType, typing.Annotated)
+    return tp is ToolContext or (is_wrapped and ToolContext in typing.get_args(tp))

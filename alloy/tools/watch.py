@@ -24,13 +24,18 @@ INTERVAL = 5.0  # seconds between two entries in the log
 class Watch:
     """Looks at the calls under way every few seconds, and logs those that should have stopped, with their stack."""
 
-    def __init__(self) -> None:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._is_looking = False
         self._running: set[Running] = set()
         self._busy = trio.Event()
         self._idle = trio.Event()
 
     def add(self, running: Running) -> None:
-        """A call begins."""
+        """A call begins. With the first one the looking does."""
+        if not self._is_looking:
+            self._is_looking = True
+            self._nursery.start_soon(self._look)
         if not self._running:
             self._idle = trio.Event()
             self._busy.set()
@@ -43,7 +48,7 @@ class Watch:
             self._busy = trio.Event()
             self._idle.set()
 
-    async def run(self) -> None:
+    async def _look(self) -> None:
         """Look, until cancelled. If calls still run then, they have been cancelled too: look until they end."""
         try:
             while True:
@@ -73,9 +78,7 @@ class Watch:
 @asynccontextmanager
 async def watching() -> AsyncIterator[Watch]:
     """Watch the calls that are added, until the block is left."""
-    watch = Watch()
     with sole_error():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch.run)
-            yield watch
+            yield Watch(nursery)
             nursery.cancel_scope.cancel()

@@ -116,7 +116,11 @@ def _ending(code: int) -> str:
 
 
 def _read_answer(data: bytes, target: Target) -> ToolResult:
-    match json.loads(data):
+    try:
+        answer = json.loads(data)
+    except ValueError:  # it ended well, but not where it should have
+        answer = None
+    match answer:
         case {"result": result}:
             read: ToolResult = from_json(result)
             return read
@@ -124,8 +128,8 @@ def _read_answer(data: bytes, target: Target) -> ToolResult:
             if kind not in _ERRORS:
                 logger.warning("tool %s failed in its process:\n%s", target.qualname, trace)
             raise _ERRORS.get(kind, ToolError)(message)
-        case other:
-            raise ToolError(f"the tool's process gave no answer that can be read, but {other!r:.80}")
+        case _:
+            raise ToolError(f"the tool's process gave no answer, but {data[:80]!r}")
 
 
 # In the child.

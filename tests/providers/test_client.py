@@ -141,6 +141,15 @@ async def test_the_key_goes_where_the_vendor_wants_it() -> None:
     assert chat.sent[0][1]["authorization"] == f"Bearer {KEY}"
 
 
+async def test_without_a_key_none_is_sent() -> None:
+    played = Played(b"{}", status=400)
+
+    with pytest.raises(BadRequest):
+        await played.ask(model_for("openai-compatible:x", base_url="http://127.0.0.1:9/v1"))
+
+    assert not {"authorization", "x-api-key"} & played.sent[0][1].keys()
+
+
 async def test_headers_of_the_user_are_sent_and_win_over_ours() -> None:
     played = Played(ANSWER)
 

@@ -8,6 +8,7 @@ import ssl
 import pytest
 import trio
 
+from alloy.llm.errors import StreamTruncated
 from alloy.providers.http import HTTP
 from providers.exchange import BODY, ask, held
 from providers.loopback import Exchange, serve
@@ -98,3 +99,21 @@ async def test_leaving_while_cancelled_closes_the_socket() -> None:
             async with await http.post(server.url, {}, BODY):
                 scope.cancel()
         await server.wait_open(0)
+
+
+async def test_leaving_http_ends_a_request_that_is_still_being_sent() -> None:
+    outcomes: list[Exception] = []
+
+    async def send(http: HTTP, url: str) -> None:
+        try:
+            await http.post(url, {}, (b"x" * 20_000_000,))
+        except StreamTruncated as error:
+            outcomes.append(error)
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")  # takes connections and never reads
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with listener, trio.open_nursery() as nursery, HTTP() as http:
+        nursery.start_soon(send, http, url)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+    assert len(outcomes) == 1

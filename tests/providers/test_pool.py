@@ -17,16 +17,16 @@ HERE = Server("http", "127.0.0.1", 80)
 @pytest.mark.parametrize(
     ("url", "server", "target", "host"),
     [
-        ("https://api.x.com/v1/chat", Server("https", "api.x.com", 443), b"/v1/chat", b"api.x.com"),
-        ("http://127.0.0.1:8000/v1", Server("http", "127.0.0.1", 8000), b"/v1", b"127.0.0.1:8000"),
-        ("http://[::1]:11434/api/chat", Server("http", "::1", 11434), b"/api/chat", b"[::1]:11434"),
-        ("https://x.com", Server("https", "x.com", 443), b"/", b"x.com"),
-        ("https://X.com/a?alt=sse&b=%20", Server("https", "x.com", 443), b"/a?alt=sse&b=%20", b"x.com"),
-        ("https://x.com/models/a b:ü", Server("https", "x.com", 443), b"/models/a%20b:%C3%BC", b"x.com"),
-        ("https://bücher.de/", Server("https", "xn--bcher-kva.de", 443), b"/", b"xn--bcher-kva.de"),
+        ("https://api.x.com/v1/chat", Server("https", "api.x.com", 443), b"/v1/chat", "api.x.com"),
+        ("http://127.0.0.1:8000/v1", Server("http", "127.0.0.1", 8000), b"/v1", "127.0.0.1:8000"),
+        ("http://[::1]:11434/api/chat", Server("http", "::1", 11434), b"/api/chat", "[::1]:11434"),
+        ("https://x.com", Server("https", "x.com", 443), b"/", "x.com"),
+        ("https://X.com/a?alt=sse&b=%20", Server("https", "x.com", 443), b"/a?alt=sse&b=%20", "x.com"),
+        ("https://x.com/models/a b:ü", Server("https", "x.com", 443), b"/models/a%20b:%C3%BC", "x.com"),
+        ("https://bücher.de/", Server("https", "xn--bcher-kva.de", 443), b"/", "xn--bcher-kva.de"),
     ],
 )
-def test_a_url_is_taken_apart(url: str, server: Server, target: bytes, host: bytes) -> None:
+def test_a_url_is_taken_apart(url: str, server: Server, target: bytes, host: str) -> None:
     assert locate(url) == Location(url, server, target, host)
 
 
@@ -131,7 +131,7 @@ async def ask(raw: list[bytes]) -> tuple[int, list[tuple[bytes, bytes]], bytes, 
         patience = Patience(Timeouts())
         connection = await connect(where.server, None)
         try:
-            status, headers = await connection.ask(where, [(b"host", where.host)], b"", patience)
+            status, headers = await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
             body = b""
             while (part := await connection.read(patience)) is not None:
                 body += part
@@ -191,7 +191,7 @@ async def test_all_chunks_of_one_read_come_together() -> None:
     async with serve(handler) as server:
         where, patience = locate(server.url), Patience(Timeouts())
         connection = await connect(where.server, None)
-        await connection.ask(where, [(b"host", where.host)], b"", patience)
+        await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
 
         assert await connection.read(patience) == b"x" * 500
         assert await connection.read(patience) is None
@@ -209,6 +209,11 @@ async def test_nobody_there_is_a_failure_to_connect() -> None:
     assert not caught.value.sent
 
 
+async def test_a_name_that_no_host_can_have_is_a_failure_to_connect() -> None:
+    with pytest.raises(ConnectFailed, match="cannot connect"):
+        await connect(locate("http://a..b/").server, None)
+
+
 async def test_an_idle_connection_is_alive_until_the_server_closes_it() -> None:
     stop = trio.Event()
 
@@ -220,7 +225,7 @@ async def test_an_idle_connection_is_alive_until_the_server_closes_it() -> None:
     async with serve(handler) as server:
         where, patience = locate(server.url), Patience(Timeouts())
         connection: Connection = await connect(where.server, None)
-        await connection.ask(where, [(b"host", where.host)], b"", patience)
+        await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
         assert await connection.read(patience) is None
         assert await connection.finish()
 

@@ -78,6 +78,14 @@ async def test_a_transport_of_httpx_is_asked_entered_and_closed() -> None:
     assert events == ["entered", 'POST http://x/v1 {"a":1}', "closed"]
 
 
+async def test_a_transport_that_is_not_asynchronous_is_a_mistake() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=iter([b"1"])))
+
+    async with HTTP(transport=transport) as http:
+        with pytest.raises(TypeError, match="synchronous"):
+            await ask(http, "http://x")
+
+
 async def test_a_handler_gets_the_request_and_may_answer_in_one_piece() -> None:
     async def handler(
         method: str, url: str, headers: Mapping[str, str], body: bytes
@@ -162,6 +170,12 @@ async def test_a_proxy_that_wants_a_password_or_is_not_there_is_a_failure_to_con
             await http.post(PROXIED, {}, BODY)
 
 
+async def test_a_socks_proxy_that_cannot_be_used_is_a_failure_to_connect() -> None:
+    async with HTTP(proxy="socks5://127.0.0.1:9") as http:  # nobody is there, and the package may not be either
+        with pytest.raises(ConnectFailed):
+            await http.post(PROXIED, {}, BODY)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x", "socks9://me:hunter2@x"])
 def test_what_is_no_proxy_is_refused_and_its_password_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="no URL of a proxy") as caught:
@@ -181,9 +195,8 @@ async def test_a_proxy_variable_that_is_nonsense_is_a_failure_to_connect(monkeyp
 @pytest.mark.parametrize("how", ["leave", "cancel", "cut", "stale"])
 async def test_connections_to_a_proxy_come_to_a_clean_end(how: str) -> None:
     async def endless(exchange: Exchange) -> None:
-        await exchange.start()
-        await exchange.send(b"1")
-        await exchange.send(b"2")
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await exchange.raw(head + b"1\r\n1\r\n1\r\n2\r\n")
         await exchange.hang()
 
     async def cut(exchange: Exchange) -> None:

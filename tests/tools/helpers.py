@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,17 @@ def call(id: str, name: str, /, **arguments: Any) -> ToolCall:
     return ToolCall(id, name, arguments)
 
 
-def batch_of(tools: Iterable[Tool], *calls: ToolCall) -> Batch:
+class Calls(Batch):
+    """A batch that knows the names of all tools, also of those that are not called."""
+
+    known: Sequence[str] = ()
+
+
+def batch_of(tools: Iterable[Tool], *calls: ToolCall) -> Calls:
     by_name = {tool.name: tool for tool in tools}
-    return Batch([Job(call=call, tool=by_name.get(call.name)) for call in calls])
+    batch = Calls([Job(call=call, tool=by_name.get(call.name)) for call in calls])
+    batch.known = sorted(by_name)
+    return batch
 
 
 async def run(
@@ -54,14 +62,14 @@ async def run(
     def context(job: Job) -> ToolContext:
         return ToolContext(call_id=job.call.id, working_directory=working_directory, report=log.reports.append)
 
-    known = sorted({job.tool.name for job in batch.jobs if job.tool is not None})
+    known = batch.known if isinstance(batch, Calls) else ()
     await (executor or Executor()).run(batch, context=context, known=known, listener=log, **options)
     assert sorted(log.finished_ids) == sorted(job.call.id for job in batch.jobs)
     return batch.results()
 
 
 def alive(mark: str) -> list[int]:
-    """The processes whose command line or environment holds `mark`; those that have ended do not count."""
+    """The processes whose command line holds `mark`; those that have ended do not count."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
@@ -77,6 +85,16 @@ def alive(mark: str) -> list[int]:
 
 async def wait_none_alive(mark: str) -> None:
     """Wait, a second at most, until no process has `mark` in its command line."""
-    with trio.fail_after(1):
-        while alive(mark):
+    await wait_until(lambda: not alive(mark), seconds=1)
+
+
+async def wait_until(check: Callable[[], object], *, seconds: float = 5) -> None:
+    """Wait for what happens outside of Trio: processes, threads, files."""
+    with trio.fail_after(seconds):
+        while not check():  # noqa: ASYNC110
             await trio.sleep(0.01)
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, in alphabetical order."""
+    return sorted(path.name for path in folder.iterdir())

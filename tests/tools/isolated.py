@@ -55,6 +55,8 @@ def ends(how: str) -> None:
     match how:
         case "exit":
             os._exit(7)
+        case "exit well":
+            os._exit(0)
         case signal_name:
             os.kill(os.getpid(), signal.Signals[signal_name])
 

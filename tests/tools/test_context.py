@@ -58,5 +58,5 @@ async def test_resolve_allows_the_working_directory_and_the_roots(tmp_path: Path
 
     assert Path(await context.resolve("a/b.txt")) == inside / "a/b.txt"
     assert Path(await context.resolve(str(root / "c"))) == root / "c"
-    with pytest.raises(ToolError, match="'../other' is outside the allowed folders"):
+    with pytest.raises(ToolError, match=r"'\.\./other' is outside the allowed folders"):
         await context.resolve("../other")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 @tool
-async def search(query: Annotated[str, "What to look for."], limit: int = 5, *, ctx: ToolContext) -> list[str]:
+async def search(  # noqa: D417
+    query: Annotated[str, "What to look for."], limit: int = 5, *, ctx: ToolContext
+) -> list[str]:
     """Search the notes.
 
     Newest first.
@@ -105,12 +107,13 @@ def test_sphinx_fields_fill_in_descriptions_too() -> None:
     ]
 
 
+async def context_annotated(ctx: Annotated[ToolContext, "Ours."], a: int) -> None: ...
 async def context_first(anything: ToolContext, a: int) -> None: ...
 async def context_last(a: int, *, whatever: ToolContext | None = None) -> None: ...
 async def context_unknown_here(ctx: "ToolContext", a: int) -> None: ...  # noqa: UP037
 
 
-@pytest.mark.parametrize("function", [context_first, context_last, context_unknown_here])
+@pytest.mark.parametrize("function", [context_annotated, context_first, context_last, context_unknown_here])
 def test_the_context_is_found_by_its_type_under_any_name_and_is_no_parameter(function: Callable[..., Any]) -> None:
     made = tool(function)
 
@@ -275,6 +278,14 @@ def test_bare_functions_are_as_if_decorated_and_made_once() -> None:
     assert again is first
 
 
+def test_a_tool_can_be_made_of_a_tool_with_other_options() -> None:
+    other = tool(search, name="other", concurrent=True)
+
+    assert (other.name, other.concurrent, other.description) == ("other", True, search.description)
+    assert other.function is search.function
+    assert not search.concurrent
+
+
 def test_two_tools_of_one_name_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"several tools are called 'nothing', 'search'; give them other names"):
+    with pytest.raises(ValueError, match=r"several tools are called 'nothing', 'search'; give them other names: tool"):
         as_tools([search, nothing, tool(nothing_async, name="nothing"), search])

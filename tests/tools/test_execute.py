@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
-import logging
 import os
 import threading
 import time
@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from alloy.llm.content import Outcome, ToolCall, ToolResult
-from alloy.tools import Batch, Executor, Fatal, Job, Tool, ToolContext, ToolError, bash, tool
-from tools.helpers import Log, batch_of, call, run, wait_none_alive
+from alloy.tools import Batch, Executor, Fatal, Job, Tool, ToolContext, ToolError, bash, read_file, tool
+from tools.helpers import Log, batch_of, call, names, run, wait_none_alive, wait_until
 from tools.isolated import ends, starts_others_and_hangs
 
 
@@ -112,6 +112,12 @@ async def test_an_empty_batch_has_no_results() -> None:
     assert await run(Batch([])) == ()
 
 
+async def test_an_error_leaves_an_open_executor_as_itself() -> None:
+    with pytest.raises(LookupError):
+        async with Executor():
+            raise LookupError
+
+
 async def test_running_a_batch_is_a_checkpoint() -> None:
     with trio.testing.assert_checkpoints():
         await run(Batch([]))
@@ -124,12 +130,13 @@ async def test_running_a_batch_is_a_checkpoint() -> None:
 
 
 async def test_an_unknown_tool_is_told_which_there_are() -> None:
-    (result,) = await run(batch_of([], call("1", "raed_file")))
-    batch = batch_of(ASYNC, call("1", "sleep"), call("2", "sleeps", seconds=0))
+    (none,) = await run(batch_of([], call("1", "raed_file")))
+    close, far = await run(batch_of([sleeps, alone], call("1", "sleep"), call("2", "xyz")))
 
-    assert (result.outcome, result.is_error) == (Outcome.UNKNOWN_TOOL, True)
-    assert result.text == "there is no tool 'raed_file'; there are none"
-    assert (await run(batch))[0].text == "there is no tool 'sleep'; did you mean 'sleeps'? The tools are: sleeps"
+    assert (none.outcome, none.is_error) == (Outcome.UNKNOWN_TOOL, True)
+    assert none.text == "there is no tool 'raed_file'; there are none"
+    assert close.text == "there is no tool 'sleep'; did you mean 'sleeps'? The tools are: alone, sleeps"
+    assert far.text == "there is no tool 'xyz'. The tools are: alone, sleeps"
 
 
 async def test_arguments_that_do_not_fit_are_told_with_every_problem() -> None:
@@ -255,7 +262,9 @@ async def test_a_call_ends_exactly_at_its_limit(autojump_clock: Any) -> None:
         await trio.sleep_forever()
 
     log = Log()
-    batch = batch_of([*ASYNC, patient], call("1", "patient"), call("2", "sleeps", seconds=99), call("3", "sleeps", seconds=1))
+    batch = batch_of(
+        [*ASYNC, patient], call("1", "patient"), call("2", "sleeps", seconds=99), call("3", "sleeps", seconds=1)
+    )
 
     results = await run(batch, log=log, timeout=3)
 
@@ -265,7 +274,9 @@ async def test_a_call_ends_exactly_at_its_limit(autojump_clock: Any) -> None:
 
 
 async def test_the_callers_deadline_is_no_timeout_of_a_tool(autojump_clock: Any) -> None:
-    batch = batch_of(ASYNC, call("1", "sleeps", seconds=1), call("2", "sleeps", seconds=9), call("3", "alone", seconds=1))
+    batch = batch_of(
+        ASYNC, call("1", "sleeps", seconds=1), call("2", "sleeps", seconds=9), call("3", "alone", seconds=1)
+    )
     log = Log()
 
     with trio.move_on_after(2) as scope:
@@ -328,7 +339,9 @@ async def test_results_are_complete_at_any_time(autojump_clock: Any) -> None:
 
 
 async def test_one_running_call_can_be_cancelled_and_the_others_go_on(autojump_clock: Any) -> None:
-    batch = batch_of(ASYNC, call("1", "sleeps", seconds=9), call("2", "sleeps", seconds=2), call("3", "alone", seconds=1))
+    batch = batch_of(
+        ASYNC, call("1", "sleeps", seconds=9), call("2", "sleeps", seconds=2), call("3", "alone", seconds=1)
+    )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, batch)
@@ -414,9 +427,7 @@ async def test_a_thread_that_is_left_behind_is_counted_until_it_ends() -> None:
 
     assert (result.outcome, stuck) == (Outcome.TIMED_OUT, 1)
     assert result.text == "timed out after 0.05 s: its thread cannot be stopped: the work may continue"
-    with trio.fail_after(5):
-        while executor.stuck_threads:
-            await trio.sleep(0.01)
+    await wait_until(lambda: not executor.stuck_threads)
     assert log.reports == []
 
 
@@ -528,16 +539,16 @@ async def test_a_long_result_is_cut_and_the_whole_is_spilled_where_the_model_can
     assert "characters are left out; all of it is in .alloy/spill/1.txt …]" in long.text
     assert (tmp_path / ".alloy/spill/1.txt").read_text() == "<" + "x" * 10_000_000 + ">"
     assert len(short.text) == 102
-    assert [path.name for path in (tmp_path / ".alloy/spill").iterdir()] == ["1.txt"]
+    assert names(tmp_path / ".alloy/spill") == ["1.txt"]
 
 
 @pytest.mark.parametrize("id", ["../../evil", "a/b", "..", "", "\0", "ä", "x" * 500, "a b"])
 async def test_a_hostile_call_id_spills_inside_the_folder(id: str, tmp_path: Path) -> None:
     await run(batch_of([floods], call(id, "floods", size=1000)), working_directory=tmp_path, spill=True)
 
-    (spilled,) = (tmp_path / ".alloy/spill").iterdir()
-    assert spilled.is_file()
-    assert [path.name for path in tmp_path.iterdir()] == [".alloy"]
+    (spilled,) = names(tmp_path / ".alloy/spill")
+    assert spilled.endswith(".txt")
+    assert names(tmp_path) == [".alloy"]
 
 
 async def test_a_result_that_cannot_be_spilled_is_cut_all_the_same(
@@ -560,6 +571,15 @@ async def test_a_long_error_is_cut_too() -> None:
     (result,) = await run(batch_of([rants], call("1", "rants")))
 
     assert (len(result.text), result.outcome) == (50, Outcome.ERROR)
+
+
+async def test_a_result_is_spilled_by_itself_if_there_is_a_tool_to_read_it_with(tmp_path: Path) -> None:
+    await run(batch_of([floods], call("1", "floods", size=1000)), working_directory=tmp_path)
+    without = names(tmp_path)
+    await run(batch_of([floods, read_file], call("1", "floods", size=1000)), working_directory=tmp_path)
+
+    assert without == []
+    assert names(tmp_path / ".alloy/spill") == ["1.txt"]
 
 
 # All at once.
@@ -590,10 +610,8 @@ def misbehaving(release: threading.Event) -> list[Tool]:
 
     @tool(concurrent=True)
     async def swallows_a_cancel() -> None:
-        try:
+        with contextlib.suppress(trio.Cancelled):
             await trio.sleep_forever()
-        except trio.Cancelled:
-            pass
         await trio.sleep_forever()
 
     @tool(concurrent=True)
@@ -610,8 +628,8 @@ def misbehaving(release: threading.Event) -> list[Tool]:
         in_a_thread,
         swallows_a_cancel,
         blocks,
-        tool(starts_others_and_hangs.function, concurrent=True, isolation="process"),
-        tool(ends.function, concurrent=True, isolation="process"),
+        tool(starts_others_and_hangs, concurrent=True),
+        tool(ends, concurrent=True),
     ]
 
 
@@ -645,9 +663,7 @@ async def test_ten_ways_to_misbehave_at_once_are_ten_results_in_order_and_nothin
     await wait_none_alive(mark)
     assert trio.lowlevel.current_statistics().tasks_living == tasks - 1  # the executor's own
     release.set()
-    with trio.fail_after(5):
-        while executor.stuck_threads:
-            await trio.sleep(0.01)
+    await wait_until(lambda: not executor.stuck_threads)
     assert threading.active_count() <= threads + 40  # Trio keeps idle threads for a while, for the next call
 
 

@@ -191,7 +191,11 @@ def test_a_cut_result_fits_and_is_made_of_its_head_and_tail(items: list[Any], li
         assert len(head) + len(tail) + int(number) == len(whole.text)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
+    )
+)
 def test_json_values_are_told_as_json(value: Any) -> None:
     text = as_result(value).text
 

@@ -15,7 +15,9 @@ from alloy.tools import Tool, ToolContext, bash, core_tools
 from tools.helpers import batch_of, call, run, wait_none_alive
 
 
-async def result_of(command: str, directory: Path, /, *, made: Tool = bash, limit: float = 30, **more: Any) -> ToolResult:
+async def result_of(
+    command: str, directory: Path, /, *, made: Tool = bash, limit: float = 30, **more: Any
+) -> ToolResult:
     batch = batch_of([made], call("1", "bash", command=command, **more))
     (result,) = await run(batch, working_directory=directory, timeout=limit)
     return result
@@ -27,8 +29,11 @@ ANSWERS = {
     "blank lines stay": ("printf 'a\\n\\n'", "a\n\nexit code: 0"),
     "nothing": ("true", "\nexit code: 0"),
     "errors too": ("echo out; echo err >&2; exit 3", "out\nerr\nexit code: 3"),
-    "no such command": ("no_such_command_here", "bash: line 1: no_such_command_here: command not found\nexit code: 127"),
-    "a signal": ("kill -9 $$", "\nexit code: -9"),
+    "no such command": (
+        "no_such_command_here",
+        "bash: line 1: no_such_command_here: command not found\nexit code: 127",
+    ),
+    "a signal": ("kill -9 $$", "\nexit code: 137"),
     "standard input is empty": ("cat; read x; echo $?", "1\nexit code: 0"),
     "binary": ("printf 'a\\377\\000b'", "a�\0b\nexit code: 0"),
 }
@@ -91,9 +96,7 @@ async def test_what_a_program_prints_without_end_ends_with_its_time(tmp_path: Pa
     assert result.text.endswith("timed out after 0.3 s: the command was killed; it may have had effects")
 
 
-async def test_it_sees_the_variables_it_is_given_and_no_keys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_sees_the_variables_it_is_given_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "secret")
     monkeypatch.setenv("PLAIN", "seen")
     given = core_tools(env={"OTHER_API_KEY": "given"})[3]

@@ -100,6 +100,8 @@ def _places(text: str, old: str) -> Iterator[int]:
 def _closest(text: str, old: str) -> str:
     """A hint at the line that is most like the first line of what was looked for."""
     wanted = next((line.strip() for line in old.split("\n") if line.strip()), "")
+    if not wanted:
+        return ""
     lines = text.split("\n")[:MOST_COMPARED]
     found = difflib.get_close_matches(wanted, [line.strip() for line in lines], n=1, cutoff=SIMILAR)
     if not found:

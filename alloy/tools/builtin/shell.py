@@ -73,7 +73,7 @@ class Shell:
                 stderr=subprocess.STDOUT,
             ) as process:
                 code = await communicate(process, stdout=output)
-                return output.text(), code
+                return output.text(), code if code >= 0 else 128 - code  # as shells tell a signal
         except OSError as error:
             raise ToolError(f"bash cannot be started in {str(directory)!r}: {error.strerror}") from error
 
