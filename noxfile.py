@@ -107,7 +107,7 @@ def examples(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 def package(session: nox.Session) -> None:
     """What we publish: the wheel brings what it should and works, the source archive passes its own tests."""
-    temporary = Path(session.create_tmp())
+    temporary = Path(session.create_tmp()).resolve()
     for leftover in temporary.iterdir():
         shutil.rmtree(leftover)
     session.install("build")
