@@ -22,7 +22,7 @@ from alloy.llm.content import (
     ToolResult,
     Unknown,
 )
-from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserMessage
+from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserMessage, mint
 
 _SYNTHETIC = {
     Outcome.NOT_STARTED: "not started: the run ended before this call",
@@ -36,6 +36,21 @@ _SYNTHETIC = {
 def synthetic_result(call: ToolCall, outcome: Outcome, text: str | None = None) -> ToolResult:
     """The result of a call that gave none of its own; `text` tells the model more than the outcome's own words."""
     return ToolResult(text or _SYNTHETIC[outcome], is_error=True, call_id=call.id, name=call.name, outcome=outcome)
+
+
+def with_unique_ids(message: AssistantMessage, taken: set[str]) -> AssistantMessage:
+    """Give a call a new id if another of the conversation has its id already; adds all its ids to `taken`.
+
+    Weak servers count their calls from 1 in each answer, and strict ones refuse a history in which an id comes twice.
+    """
+    content = list(message.content)
+    for place, item in enumerate(content):
+        if isinstance(item, ToolCall):
+            if item.id in taken:
+                item = content[place] = attrs.evolve(item, id=mint("call"))
+            taken.add(item.id)
+    changed = any(new is not old for new, old in zip(content, message.content, strict=True))
+    return attrs.evolve(message, content=content) if changed else message
 
 
 def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:

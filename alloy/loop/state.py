@@ -10,7 +10,7 @@ import trio
 
 from alloy.errors import AlloyError
 from alloy.llm.content import ToolCall
-from alloy.llm.history import sendable
+from alloy.llm.history import sendable, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
 from alloy.llm.usage import Usage
 from alloy.loop.result import Result, Status, ToolCallRecord
@@ -60,6 +60,7 @@ class State:
         first: how many messages were there before the run.
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
+        call_ids: of all calls in the history.
         records: of the calls of former batches, in the order of the calls.
         batch: the tool calls under way; None while there are none.
         batch_records: of those of them that have ended, by their place.
@@ -80,6 +81,7 @@ class State:
     stop: StopInfo | None = None
     model: str = ""
     records: list[ToolCallRecord] = attrs.field(factory=list)
+    call_ids: set[str] = attrs.field(factory=set)
     batch: Batch | None = None
     batch_records: dict[int, ToolCallRecord] = attrs.field(factory=dict)
     calls_started: int = 0
@@ -88,7 +90,8 @@ class State:
     def begin(cls, agent: Agent[Any], history: Iterable[Message], **fields: Any) -> State:
         """A state with a history that is whole: what a former run left open is closed."""
         messages = list(sendable(history))
-        return cls(agent=agent, messages=messages, first=len(messages), **fields)
+        ids = {call.id for m in messages if isinstance(m, AssistantMessage) for call in m.tool_calls}
+        return cls(agent=agent, messages=messages, first=len(messages), call_ids=ids, **fields)
 
     def info(self) -> RunInfo:
         """The view for hooks and tools."""
@@ -109,13 +112,15 @@ class State:
             return sendable((*self.messages, ToolMessage(self.batch.results())))
         return sendable(self.messages)
 
-    def take(self, message: AssistantMessage, model: str) -> None:
-        """A model has answered."""
+    def take(self, message: AssistantMessage, model: str) -> AssistantMessage:
+        """A model has answered; returns the answer as it stands in the history."""
+        message = with_unique_ids(message, self.call_ids)
         self.messages.append(message)
         self.usage += attrs.evolve(message.usage or Usage(), requests=1)
         self.answers += 1
         self.stop = message.stop
         self.model = model
+        return message
 
     def replace_call(self, old: ToolCall, new: ToolCall) -> None:
         """The history shows `new` where the last answer asks for `old`."""

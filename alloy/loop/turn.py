@@ -146,8 +146,7 @@ class Run:
                     state.messages.append(error.partial)
                     self.emitter.emit(MessageFinished, error.partial)
             raise
-        state.take(message, self.model.name)
-        return message
+        return state.take(message, self.model.name)
 
     # An answer without calls.
 

@@ -76,7 +76,7 @@ class Batch:
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self.jobs = tuple(jobs)
+        self.jobs: tuple[Job, ...] = tuple(jobs)
         self.fatal: Fatal | None = None
         self._results: list[ToolResult | None] = [None] * len(self.jobs)
         self._running: dict[int, Running] = {}  # by the place of the job; kept when it has ended

@@ -59,7 +59,7 @@ def parse_docstring(text: str | None) -> Docstring:
             for name in current:
                 notes[name].append(stripped)
         elif stripped:
-            current = ()
+            in_parameters, current = False, ()
     return Docstring(
         "\n".join(description).strip(),
         {name: note for name, lines in notes.items() if (note := " ".join(lines).strip())},

@@ -28,7 +28,7 @@ from alloy.tools.threads import Threads, Work
 from alloy.tools.watch import Watch, watching
 from alloy.tools.worker import call_in_process
 
-logger = logging.getLogger("alloy.tools")
+logger: logging.Logger = logging.getLogger("alloy.tools")
 
 SPILL = ".alloy/spill"
 SPILL_TIME = 5.0  # seconds that writing a long result to disk may take

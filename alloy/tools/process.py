@@ -26,7 +26,7 @@ import trio
 
 from alloy.errors import sole_error
 
-logger = logging.getLogger("alloy.tools")
+logger: logging.Logger = logging.getLogger("alloy.tools")
 
 GRACE = 0.5  # seconds between SIGTERM and SIGKILL
 LINGER = 0.2  # seconds to go on reading once a child has ended, if others still hold its output
@@ -65,7 +65,7 @@ class Output:
     """
 
     def __init__(self, head: int, tail: int) -> None:
-        self.total = 0
+        self.total: int = 0
         self._head_size = head
         self._tail_size = tail
         self._head = bytearray()

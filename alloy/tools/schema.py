@@ -54,7 +54,7 @@ class ValidationError(ValueError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
 
 def schema_of(tp: Any) -> dict[str, JSON]:

@@ -44,7 +44,7 @@ class Misfit(Exception):
 
     def __init__(self, problems: Iterable[tuple[str, str]], expected: str = "") -> None:
         super().__init__()
-        self.problems = tuple(problems)
+        self.problems: tuple[tuple[str, str], ...] = tuple(problems)
         self.expected = expected
 
     @classmethod

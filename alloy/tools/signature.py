@@ -91,7 +91,7 @@ def _name_and_code(function: Callable[..., Any]) -> tuple[str, Any]:
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
-    if inspect.isfunction(inner) or inspect.ismethod(inner):
+    if inspect.isroutine(inner):
         name, code = inner.__name__, inspect.unwrap(inner)
     else:
         name, code = type(inner).__name__, inspect.unwrap(type(inner).__call__)

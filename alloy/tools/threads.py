@@ -39,7 +39,7 @@ class Threads:
     """
 
     def __init__(self, limit: int) -> None:
-        self.stuck = 0
+        self.stuck: int = 0
         self._limiter = trio.CapacityLimiter(limit)
         self._lock = threading.Lock()  # for stuck and the states of the works: both sides change them
 

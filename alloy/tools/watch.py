@@ -16,7 +16,7 @@ import trio
 from alloy.errors import sole_error
 from alloy.tools.batch import Running
 
-logger = logging.getLogger("alloy.tools")
+logger: logging.Logger = logging.getLogger("alloy.tools")
 
 INTERVAL = 5.0  # seconds between two entries in the log
 

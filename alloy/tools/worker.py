@@ -29,7 +29,7 @@ from alloy.tools.errors import Fatal, ToolError, ToolRetry
 from alloy.tools.process import Output, child_environment, communicate, process_group
 from alloy.tools.results import as_result, describe
 
-logger = logging.getLogger("alloy.tools")
+logger: logging.Logger = logging.getLogger("alloy.tools")
 
 MOST_BYTES = 64 << 20  # of one result
 NOISE_BYTES = 8 << 10  # of what a tool prints that is kept, at each end

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alloy.llm.content import Opaque, Origin, Outcome, ServerTool, Text, Thinking, ToolCall, ToolResult, Unknown
-from alloy.llm.history import may_replay, replay, sendable
+from alloy.llm.history import may_replay, replay, sendable, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, StopReason, ToolMessage, UserMessage
 from strategies import messages
 
@@ -82,6 +82,24 @@ def test_every_call_has_exactly_one_result_whatever_the_history(history: list[Me
             assert isinstance(before, AssistantMessage)
             assert before.tool_calls
     assert sendable(whole) == whole
+
+
+def test_an_id_that_comes_twice_in_a_conversation_is_replaced_by_a_new_one() -> None:
+    taken = {"0"}
+    message = answer(Text("x"), call("1"), call("0"), call("1"))
+
+    first, second, third = (item.id for item in with_unique_ids(message, taken).tool_calls)
+
+    assert first == "1"
+    assert second.startswith("call_")
+    assert third.startswith("call_")
+    assert taken == {"0", "1", second, third}
+
+
+def test_an_answer_whose_ids_are_new_comes_back_as_it_is() -> None:
+    message = answer(Text("x"), call("1"))
+
+    assert with_unique_ids(message, {"0"}) is message
 
 
 @pytest.mark.parametrize(

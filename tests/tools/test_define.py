@@ -88,6 +88,24 @@ def test_a_plain_def_runs_in_a_thread() -> None:
     assert f.parameters == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
+def test_what_follows_the_sections_is_not_for_the_model() -> None:
+    @tool
+    def f(a: int, b: int) -> None:  # noqa: D417
+        """Do it.
+
+        It takes a while.
+
+        Args:
+            a, b (int): Both: the same.
+
+        For whoever reads the code:
+            b: not this.
+        """
+
+    assert f.description == "Do it.\n\nIt takes a while."
+    assert [p["description"] for p in f.parameters["properties"].values()] == ["Both: the same."] * 2
+
+
 def test_sphinx_fields_fill_in_descriptions_too() -> None:
     @tool
     def f(a: int, b: str, c: str) -> None:
@@ -209,7 +227,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an unknown name": (takes_elsewhere, "name 'Elsewhere' is not defined; define it before the tool"),
     "a class": (Notes, "the class 'Notes' is no tool; an instance with __call__ can be one"),
     "no function": (3, "a tool is made of a function, got 3"),
-    "no signature": (dict.get, "positional-only"),
+    "a built-in function": (dict.get, "positional-only"),
+    "no signature": (max, "tool 'max' has no signature that Python can read"),
 }
 
 
@@ -269,11 +288,11 @@ def test_an_unknown_option_is_a_type_error() -> None:
 
 
 def test_bare_functions_are_as_if_decorated_and_made_once() -> None:
-    first, second = as_tools([nothing, search])
+    first, second, third = as_tools([nothing, search, Notes("> ").add])
     again = as_tools([nothing])[0]
 
     assert isinstance(first, Tool)
-    assert first.name == "nothing"
+    assert (first.name, third.name) == ("nothing", "add")
     assert second is search
     assert again is first
 

@@ -64,9 +64,9 @@ async def check_cuts(directory: Path, times: int) -> None:
 
 
 async def test_a_batch_cut_off_anywhere_leaves_nothing(tmp_path: Path) -> None:
-    await check_cuts(tmp_path, 10)
+    await check_cuts(tmp_path, 5)
 
 
 @pytest.mark.slow
 async def test_a_batch_cut_off_anywhere_leaves_nothing_every_time(tmp_path: Path) -> None:
-    await check_cuts(tmp_path, 300)
+    await check_cuts(tmp_path, 200)

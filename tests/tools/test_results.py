@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import pathlib
+import types
 import uuid
 from typing import Any
 
@@ -57,6 +58,7 @@ TOLD: dict[str, tuple[Any, str]] = {
         [decimal.Decimal("1.10"), uuid.UUID(int=0), pathlib.PurePosixPath("/a")],
         '["1.10", "00000000-0000-0000-0000-000000000000", "/a"]',
     ),
+    "a mapping with bytes": (types.MappingProxyType({"a": b"\xff"}), '{"a": "�"}'),
     "bytes": (b"ok \xff", "ok �"),
     "a lone surrogate": ("a\udcff", "a�"),
     "a pair of surrogates": ("\ud83d\ude00", "😀"),
@@ -77,7 +79,12 @@ def test_content_stays_content() -> None:
     document = Document(b"d", media_type="application/pdf")
 
     assert as_result(PNG).content == (PNG,)
-    assert as_result(["see:\udcff", PNG, document, Text("t")]).content == (Text("see:�"), PNG, document, Text("t"))
+    assert as_result(["see:\udcff", PNG, document, Text("t\udcff")]).content == (
+        Text("see:�"),
+        PNG,
+        document,
+        Text("t�"),
+    )
     assert as_result(ToolResult([PNG], details=3, stop=True)) == ToolResult([PNG], details=3, stop=True)
 
 

@@ -126,4 +126,7 @@ def file_tools(files: Files) -> tuple[Tool, Tool, Tool]:
     return tool(files.read_file, concurrent=True, replay="safe"), tool(files.write_file), tool(files.edit_file)
 
 
+read_file: Tool
+write_file: Tool
+edit_file: Tool
 read_file, write_file, edit_file = file_tools(Files())

@@ -83,4 +83,4 @@ def shell_tool(shell: Shell) -> Tool:
     return tool(shell.bash)
 
 
-bash = shell_tool(Shell())
+bash: Tool = shell_tool(Shell())
