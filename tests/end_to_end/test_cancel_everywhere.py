@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -142,3 +143,24 @@ def test_a_run_over_http_can_be_cancelled_at_every_step(name: str, folder: Path,
 
     for step in steps_to_try(total, exhaustive=exhaustive):
         run_cancelled_at(step, http_job(name, folder))
+
+
+@pytest.mark.parametrize("cancels", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+async def test_requests_cancelled_at_random_use_up_nothing(cancels: int) -> None:
+    draw = random.Random(7)
+    before = Holdings.now()
+    async with vendor("anthropic", *["so|it|is"] * (cancels + 1)) as server, alloy.HTTP() as http:
+        model = alloy.model("anthropic:claude-test", base_url=server.url, api_key="k")
+        cut = 0
+        for _ in range(cancels):
+            with trio.CancelScope() as scope:
+                trio.lowlevel.add_instrument(instrument := CancelAt(draw.randint(1, 40), scope))
+                await alloy.run("x", model=model, http=http)
+            trio.lowlevel.remove_instrument(instrument)
+            cut += scope.cancelled_caught
+        result = await alloy.run("x", model=model, http=http)
+    while Holdings.now() != before:
+        await trio.lowlevel.checkpoint()
+
+    assert cut > cancels // 2
+    assert result.text == "soitis"
