@@ -154,7 +154,7 @@ async def test_requests_cancelled_at_random_use_up_nothing(cancels: int) -> None
         cut = 0
         for _ in range(cancels):
             with trio.CancelScope() as scope:
-                trio.lowlevel.add_instrument(instrument := CancelAt(draw.randint(1, 40), scope))
+                trio.lowlevel.add_instrument(instrument := CancelAt(draw.randint(1, 25), scope))
                 await alloy.run("x", model=model, http=http)
             trio.lowlevel.remove_instrument(instrument)
             cut += scope.cancelled_caught
@@ -162,5 +162,5 @@ async def test_requests_cancelled_at_random_use_up_nothing(cancels: int) -> None
     while Holdings.now() != before:
         await trio.lowlevel.checkpoint()
 
-    assert cut > cancels // 2
+    assert cut > cancels // 3
     assert result.text == "soitis"
