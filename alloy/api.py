@@ -6,20 +6,21 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import trio
 
-from alloy.errors import AlloyError, sole_error
-from alloy.llm.message import Message, Prompt, as_user_message, mint
+from alloy.errors import sole_error
+from alloy.llm.limiter import Limiter
+from alloy.llm.message import Message, Prompt, as_user_message
 from alloy.llm.provider import Model
 from alloy.llm.scripted import SCRIPTS, Script
 from alloy.loop.agent import Agent, AgentChanges, as_fields
-from alloy.loop.emitter import Callback, Emitter, Watcher
+from alloy.loop.emitter import Callback, Tape, Watcher
 from alloy.loop.events import Event
-from alloy.loop.middleware import Hooks
-from alloy.loop.result import Out, Result, Status
-from alloy.loop.state import End, State
+from alloy.loop.means import Means
+from alloy.loop.result import Out, Result
 from alloy.loop.stream import Outbox, Stream
 from alloy.loop.turn import Run
 from alloy.tools import Executor
@@ -170,28 +171,15 @@ async def _prepared(
     message = None if prompt is None else as_user_message(prompt)
     if message is None and not history:
         raise ValueError("there is nothing to send: prompt is None and the history is empty")
-    state = State.begin(
-        spec,
-        history,
-        run_id=mint("run"),
-        session_id=session_id or mint("ses"),
-        agent_path=(spec.name,),
-        deps=deps,
-    )
-    async with AsyncExitStack() as stack:
-        try:
-            target = await _connected(spec.model, http, stack)
-        except AlloyError as error:
-            state.messages += [] if message is None else [message]
-            error.result = state.result(End(status=Status.ERROR, error=error))
-            raise
-        yield Run(
-            state=state,
-            model=target,
-            emitter=Emitter(run_id=state.run_id, agent_path=state.agent_path, watchers=watchers),
-            executor=await stack.enter_async_context(Executor()),
-            hooks=Hooks(spec.middleware),
-            prompt=message,
+    async with Connections(http) as connections, Executor() as executor:
+        yield await Run.prepare(
+            spec,
+            message,
+            means=Means(connections=connections, executor=executor),
+            tapes=[Tape(tuple(watchers))],
+            history=history,
+            deps=deps,
+            session_id=session_id or "",
         )
 
 
@@ -206,20 +194,43 @@ def _agent(agent: Agent[Any] | None, changes: Mapping[str, Any]) -> Agent[Any]:
     return agent.evolve(**changes) if changes else agent
 
 
-async def _connected(given: str | Model, http: HTTP | None, stack: AsyncExitStack) -> Model:
-    """The model, with connections to its vendor if it is asked over HTTP."""
-    target = model(given) if isinstance(given, str) else given
-    if isinstance(target, Script) or "alloy.providers.client" not in sys.modules:
-        return target
-    from alloy.providers.client import VendorModel
+class Connections:
+    """The way to the models: over an `HTTP` that was given, else one of its own, opened when it is first needed.
 
-    if not isinstance(target, VendorModel):
-        return target
-    if http is None:
-        from alloy.providers.http import HTTP
+    An async context manager; leaving it closes what it has opened.
+    """
 
-        http = await stack.enter_async_context(HTTP())
-    return target.with_http(http)
+    def __init__(self, http: HTTP | None = None) -> None:
+        self._http = http
+        self._opened = AsyncExitStack()
+
+    @property
+    def limiter(self) -> Limiter | None:
+        """That of the `HTTP`; None while there is none."""
+        return None if self._http is None else self._http.limiter
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.aclose()
+
+    async def connect(self, given: str | Model) -> Model:
+        """See `alloy.loop.means.Connections.connect`."""
+        target = model(given) if isinstance(given, str) else given
+        if isinstance(target, Script) or "alloy.providers.client" not in sys.modules:
+            return target
+        from alloy.providers.client import VendorModel
+
+        if not isinstance(target, VendorModel):
+            return target
+        if self._http is None:
+            from alloy.providers.http import HTTP
+
+            self._http = await self._opened.enter_async_context(HTTP())
+        return target.with_http(self._http)
 
 
 def _callback(on_event: Callable[[Event], None] | None) -> tuple[Watcher, ...]:

@@ -24,3 +24,9 @@ for variable in list(os.environ):  # the developer's own keys and proxies
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_report_header() -> str:
+    """Say on which HTTP library the tests run."""
+    httpx = importlib.import_module("httpx")
+    return f"http: {httpx.__name__} {httpx.__version__}"

@@ -54,11 +54,11 @@ PROMISED = {
 # What is promised and not there yet. A name that has come must leave this table.
 NOT_YET = {
     "alloy": """
-        resume recover Limiter Form as_tool handoff_to Ask Logging Telemetry ApproveTools Budget
+        resume recover Form Ask Logging Telemetry ApproveTools Budget
         open_agent agent_child AgentRef Team team_child schedule_child
-        Pending Approve Deny Answer Decision Session Health Rate Compaction
+        Pending Approve Deny Answer Decision Session Health Compaction
         FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning Lagged Subscription
-        UnpricedModel Busy QueueFull UnknownRequest UnknownMember DelegationTooDeep
+        UnpricedModel Busy QueueFull UnknownRequest 
         StoreError Fenced UnknownSession CorruptStore UnknownVersion
     """,
     "alloy.otp": PROMISED["alloy.otp"],

@@ -41,6 +41,7 @@ from alloy.llm.errors import (
     StreamTruncated,
     UnsupportedFeature,
 )
+from alloy.llm.limiter import Limiter, Rate
 from alloy.llm.message import (
     AssistantMessage,
     Message,
@@ -68,6 +69,7 @@ __all__ = [
     "ContextTooLong",
     "Document",
     "Image",
+    "Limiter",
     "Media",
     "Message",
     "MissingKey",
@@ -81,6 +83,7 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "QuotaExhausted",
+    "Rate",
     "RateLimited",
     "ReadTimeout",
     "Request",

@@ -15,7 +15,8 @@ import trio
 
 from alloy.llm.completion import Fold
 from alloy.llm.delta import Delta
-from alloy.llm.errors import ProviderError
+from alloy.llm.errors import ProviderError, RateLimited
+from alloy.llm.limiter import Limiter, estimate
 from alloy.llm.message import AssistantMessage
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
@@ -97,22 +98,30 @@ def retry_delay(
     return delay if delay < remaining else None
 
 
-async def complete(model: Model, request: Request, retry: Retry, listener: Listener) -> AssistantMessage:
+async def complete(
+    model: Model, request: Request, retry: Retry, listener: Listener, limiter: Limiter | None = None
+) -> AssistantMessage:
     """Ask `model` until it has answered in full, and return the answer.
+
+    Each try passes the limiter's gate; a `RateLimited` closes it for all who ask with the same account.
 
     Raises:
         ProviderError: the failure that `retry` does not allow to try again after; `.partial` has what had come.
     """
     cap = request.settings.max_output_tokens
+    gate = (limiter or Limiter()).gate(model.origin.vendor, model.account)
     for attempt in count(1):
         fold = Fold(model.origin)
         try:
-            async with model.stream(request) as answer:
+            async with gate.passing(lambda: estimate(request)) as place, model.stream(request) as answer:
                 async for deltas in answer:
                     fold.add(deltas)
                     listener.deltas(fold, deltas)
                     await listener.room()
-            return fold.message(cap)
+                message = fold.message(cap)
+                if message.usage is not None:
+                    place.tokens = message.usage.total_tokens
+            return message
         except ProviderError as error:
             if error.partial is None:
                 error.partial = fold.partial()
@@ -121,6 +130,8 @@ async def complete(model: Model, request: Request, retry: Retry, listener: Liste
             delay = retry_delay(
                 retry, error, attempt=attempt, delivered=delivered, remaining=remaining, draw=random.random()
             )
+            if isinstance(error, RateLimited) and (wait := error.retry_after or delay or 0.0) <= retry.max_wait:
+                gate.close(wait)
             if delay is None:
                 raise
             if delivered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -25,6 +25,11 @@ class Model(Protocol):
     @property
     def origin(self) -> Origin:
         """Stamped on what it answers; the replay policy compares by it."""
+        ...
+
+    @property
+    def account(self) -> Hashable:
+        """Whose limits a call counts against: the same for all models that are asked with one key at one place."""
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:

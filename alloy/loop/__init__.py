@@ -1,7 +1,8 @@
 """Turns: from a prompt to a `Result`. Knows models and tools; no server, no HTTP, no store."""
 
 from alloy.loop.agent import Agent, AgentChanges, Limits
-from alloy.loop.errors import HookError, OutputMissing, RunIncomplete
+from alloy.loop.delegate import as_tool, handoff_to
+from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
 from alloy.loop.events import (
     Event,
     MessageAdded,
@@ -30,6 +31,7 @@ __all__ = [
     "AgentChanges",
     "Block",
     "Continue",
+    "DelegationTooDeep",
     "Edit",
     "Event",
     "Halt",
@@ -58,4 +60,7 @@ __all__ = [
     "ToolStarted",
     "TurnFinished",
     "TurnStarted",
+    "UnknownMember",
+    "as_tool",
+    "handoff_to",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import attrs
 
@@ -24,17 +24,17 @@ from alloy.loop.events import (
     ToolCallDelta,
 )
 
-AnyEvent = TypeVar("AnyEvent", bound=EventBase)
-
 
 class Watcher(Protocol):
-    """Who gets a run's events."""
+    """Who gets events."""
 
     def put(self, event: Event) -> None:
         """Take an event, at once."""
+        ...
 
     async def room(self) -> None:
         """Wait until more events may come."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -57,57 +57,83 @@ class Callback:
         return
 
 
-@attrs.define(eq=False, kw_only=True)
-class Emitter:
-    """Numbers the events of one run and hands them to the watchers. Follows the model's answers as a `Listener`.
+@attrs.define(eq=False)
+class Tape:
+    """One numbered sequence of events: of a root run and all that work for it, or of an agent's whole life.
 
     Attributes:
+        watchers: who gets them.
+        seq: the number of the last event.
+    """
+
+    watchers: tuple[Watcher, ...] = ()
+    seq: int = 0
+
+    def add(self, watcher: Watcher) -> None:
+        """Hand `watcher` all events from now on."""
+        self.watchers = (*self.watchers, watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        """Hand `watcher` nothing more."""
+        self.watchers = tuple(other for other in self.watchers if other is not watcher)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Emitter:
+    """Makes the events of one run. Follows the model's answers as a `Listener`.
+
+    Attributes:
+        tapes: where they go: a run inside another, or for another's request, is seen in both.
         turn: stamped on what is emitted.
     """
 
     run_id: str
     agent_path: tuple[str, ...]
-    watchers: Sequence[Watcher]
+    tapes: Sequence[Tape]
     parent_call_id: str | None = None
     turn: int = 0
-    seq: int = 0
-    _answer_from: int | None = None
+    _answer_from: dict[Tape, int] = attrs.field(factory=dict, init=False)  # the first delta of what may be retracted
 
-    def emit(self, event: type[AnyEvent], *fields: Any) -> None:
+    def emit(self, event: type[EventBase], *fields: Any) -> None:
         """Make an event of these fields and hand it out.
 
         Raises:
             HookError: `on_event` raised.
         """
-        self.seq += 1
-        if self.watchers:
+        for tape in self.tapes:
+            self._put(tape, event, fields)
+
+    def _put(self, tape: Tape, event: type[EventBase], fields: tuple[Any, ...]) -> None:
+        tape.seq += 1
+        if tape.watchers:
             made = event(
                 *fields,
-                seq=self.seq,
+                seq=tape.seq,
                 run_id=self.run_id,
                 agent_path=self.agent_path,
                 parent_call_id=self.parent_call_id,
                 turn=self.turn,
                 at=time.time(),
             )
-            for watcher in self.watchers:
+            for watcher in tape.watchers:
                 watcher.put(made)  # type: ignore[arg-type]  # every class that is emitted is one of Event's
 
     async def room(self) -> None:
         """Wait until all watchers have caught up."""
-        for watcher in self.watchers:
-            await watcher.room()
+        for tape in self.tapes:
+            for watcher in tape.watchers:
+                await watcher.room()
 
     def answering(self) -> None:
         """A model is about to be asked: what follows may be retracted."""
-        self._answer_from = None
+        self._answer_from = {}
 
     def deltas(self, fold: Fold, deltas: Sequence[Delta]) -> None:
         """Hand on what of these deltas is to be seen."""
-        if not self.watchers:
+        if not any(tape.watchers for tape in self.tapes):
             return
-        if self._answer_from is None:
-            self._answer_from = self.seq + 1
+        for tape in self.tapes:
+            self._answer_from.setdefault(tape, tape.seq + 1)
         for delta in deltas:
             match delta:
                 case TextPart(index, text):
@@ -135,6 +161,6 @@ class Emitter:
 
     def retracted(self) -> None:
         """What was handed on of this answer is void."""
-        if self._answer_from is not None:
-            first, last, self._answer_from = self._answer_from, self.seq, None
-            self.emit(Retracted, first, last)
+        for tape, first in self._answer_from.items():
+            self._put(tape, Retracted, (first, tape.seq))
+        self._answer_from = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from alloy.errors import AlloyError
@@ -36,3 +37,30 @@ class RunIncomplete(AlloyError):
     def __init__(self, message: str = "", *, status: str = "", result: Any = None) -> None:
         super().__init__(message, result=result)
         self.status = status
+
+
+class DelegationTooDeep(AlloyError):
+    """An agent that works for an agent that works for … too many others. `path` has the names, the root's first."""
+
+    def __init__(self, message: str = "", *, path: tuple[str, ...] = (), result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.path = path
+
+
+class UnknownMember(AlloyError, KeyError):
+    """A team has no member of this name. `known` lists those it has."""
+
+    def __init__(self, message: str = "", *, name: str = "", known: tuple[str, ...] = (), result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:  # a KeyError would show the repr
+        return str(self.args[0])
+
+
+def unknown_member(name: str, known: Iterable[str]) -> UnknownMember:
+    """The error for a name that no member has."""
+    names = tuple(known)
+    there = ", ".join(map(repr, names)) or "none"
+    return UnknownMember(f"the team has no member {name!r}; it has {there}", name=name, known=names)

@@ -142,7 +142,7 @@ class Retrying(EventBase):
 
 @attrs.frozen
 class Retracted(EventBase):
-    """The deltas with `seq` from `first` to `last` are void: their answer broke off and comes anew."""
+    """The deltas of this run with `seq` from `first` to `last` are void: their answer broke off and comes anew."""
 
     first: int
     last: int

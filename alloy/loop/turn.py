@@ -6,6 +6,8 @@ either the next turn, or `after_completion` and the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,23 @@ from alloy.llm.content import Outcome, ToolResult
 from alloy.llm.driver import complete
 from alloy.llm.errors import ProviderError
 from alloy.llm.history import synthetic_result
-from alloy.llm.message import AssistantMessage, StopReason, ToolMessage, UserMessage, as_user_message
+from alloy.llm.message import (
+    AssistantMessage,
+    Message,
+    Prompt,
+    StopReason,
+    ToolMessage,
+    UserMessage,
+    as_user_message,
+    mint,
+)
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
 from alloy.llm.usage import Usage
-from alloy.loop.emitter import Emitter
-from alloy.loop.errors import HookError
+from alloy.loop.agent import Agent
+from alloy.loop.delegate import Chats, Handoff, deeper
+from alloy.loop.emitter import Emitter, Tape
+from alloy.loop.errors import HookError, unknown_member
 from alloy.loop.events import (
     MessageAdded,
     MessageFinished,
@@ -34,12 +47,13 @@ from alloy.loop.events import (
     TurnFinished,
     TurnStarted,
 )
+from alloy.loop.means import Inbox, Means, Nobody, Working, working
 from alloy.loop.middleware import Block, Continue, Halt, Hooks
 from alloy.loop.output import output_missing, output_of, reminder
 from alloy.loop.prompt import system_prompt
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.state import End, State
-from alloy.tools import Batch, Executor, Job, ToolContext
+from alloy.tools import Batch, Job, ToolContext
 
 _CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
 _OVER = "not started: the run may make {limit} tool calls, and has made them"
@@ -52,20 +66,66 @@ class Run:
     state: State
     model: Model
     emitter: Emitter
-    executor: Executor
-    hooks: Hooks
+    means: Means
     prompt: UserMessage | None
-    system: str = ""
+    inbox: Inbox = attrs.field(factory=Nobody)
+    hooks: Hooks = attrs.field(init=False)
+    system: str = attrs.field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.hooks = Hooks(self.state.agent.middleware)
+
+    @classmethod
+    async def prepare(
+        cls,
+        agent: Agent[Any],
+        prompt: UserMessage | None,
+        *,
+        means: Means,
+        tapes: Sequence[Tape],
+        history: Iterable[Message] = (),
+        deps: object = None,
+        session_id: str = "",
+        agent_path: tuple[str, ...] = (),
+        parent_call_id: str | None = None,
+        inbox: Inbox | None = None,
+    ) -> Run:
+        """Make a run, with its model at hand.
+
+        Raises:
+            AlloyError, ValueError: the model cannot be asked; `.result` has the history with the prompt.
+        """
+        path = agent_path or (agent.name,)
+        state = State.begin(
+            agent, history, run_id=mint("run"), session_id=session_id or mint("ses"), agent_path=path, deps=deps
+        )
+        try:
+            model = await means.connections.connect(agent.model)
+        except AlloyError as error:
+            state.messages += [] if prompt is None else [prompt]
+            error.result = state.result(End(status=Status.ERROR, error=error))
+            raise
+        emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
+        return cls(state=state, model=model, emitter=emitter, means=means, prompt=prompt, inbox=inbox or Nobody())
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
         """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates."""
         end = End(status=Status.CANCELLED)
-        with scope:
-            try:
+        before = working.set(self._working())
+        try:
+            with scope:
                 end = await self._turns()
-            except AlloyError as error:
-                end = End(status=Status.ERROR, error=error)
+        except AlloyError as error:
+            end = End(status=Status.ERROR, error=error)
+        finally:
+            working.reset(before)
         return self.finish(end)
+
+    def _working(self, call_id: str | None = None) -> Working:
+        state = self.state
+        return Working(
+            session_id=state.session_id, agent_path=state.agent_path, tapes=self.emitter.tapes, call_id=call_id
+        )
 
     def finish(self, end: End) -> Result[Any]:
         """Close the history and tell everybody. The error of the end, if any, gets the result."""
@@ -95,7 +155,9 @@ class Run:
             self._add_prompt(self.prompt)
         self.system = await system_prompt(state.info())
         while state.turn < state.agent.limits.max_turns:
-            if end := await self._turn():
+            self._take_steering()
+            end = await self._turn()
+            if end is not None and not self._is_steered_on(end):
                 return end
         if state.agent.limits.wrap_up and isinstance(state.messages[-1], ToolMessage):
             await self._turn(wrap_up=True)
@@ -104,6 +166,18 @@ class Run:
     def _add_prompt(self, prompt: UserMessage) -> None:
         self.state.messages.append(prompt)
         self.emitter.emit(MessageAdded, prompt)
+
+    def _take_steering(self) -> bool:
+        """Add what was said meanwhile to the history; whether there was anything."""
+        said = self.inbox.take()
+        for message in said:
+            self._add_prompt(message)
+        return bool(said)
+
+    def _is_steered_on(self, end: End) -> bool:
+        """Whether something was said in the last moment, so that a run that is done goes on after all."""
+        may_go_on = end.status is Status.COMPLETED and end.output is None
+        return may_go_on and self.state.turn < self.state.agent.limits.max_turns and self._take_steering()
 
     async def _turn(self, *, wrap_up: bool = False) -> End | None:
         """One answer and what follows from it; None to go on. A turn that wraps up runs no tools."""
@@ -138,7 +212,8 @@ class Run:
         state = self.state
         self.emitter.answering()
         try:
-            message = await complete(self.model, request, state.agent.retry, self.emitter)
+            limiter = self.means.connections.limiter
+            message = await complete(self.model, request, state.agent.retry, self.emitter, limiter)
         except ProviderError as error:
             if error.partial is not None:
                 state.usage += _usage_of(error.partial)
@@ -179,18 +254,17 @@ class Run:
             return _halted(halt)
         state.batch = batch = Batch(jobs)
         limits = state.agent.limits
-        names = [tool.name for tool in state.agent.tools]
-        await self.executor.run(
+        await self.means.executor.run(
             batch,
             context=self._context,
-            known=names,
+            known=[tool.name for tool in state.agent.tools],
             parallel=limits.parallel_tools,
             timeout=limits.tool_timeout,
             listener=self,
-            spill="read_file" in names,
         )
         self._close_calls()
-        return self._after(batch)
+        working.set(self._working())
+        return await self._after(batch)
 
     async def _vet(self, message: AssistantMessage, *, wrap_up: bool) -> tuple[list[Job], Halt | None]:
         """What is to become of each call: run, perhaps edited, or a result of our own in its place."""
@@ -235,13 +309,52 @@ class Run:
             agent_path=state.agent_path,
             working_directory=Path(state.agent.working_directory),
             deadline=trio.current_effective_deadline(),
+            shared=self.means.shared,
             report=lambda data: self.emitter.emit(ToolProgress, call_id, data),
+            hand_on=partial(self._delegate, call_id),
         )
 
-    def _after(self, batch: Batch) -> End | None:
-        """Whether the run ends with this batch."""
+    async def _delegate(self, call_id: str, target: object, prompt: Prompt) -> Result[Any]:
+        """Let another agent work on something: in a run inside this one, or where it lives."""
+        match target:
+            case Agent():
+                return await self._run_inside(target, as_user_message(prompt), call_id)
+            case str():
+                if (member := self.means.members.get(target)) is None:
+                    raise unknown_member(target, self.means.members)
+                return await member.chat(prompt)
+            case Chats():
+                return await target.chat(prompt)
+            case _:
+                raise TypeError(f"delegate takes an Agent, an AgentRef or a member's name, got {target!r}")
+
+    async def _run_inside(self, agent: Agent[Any], prompt: UserMessage, call_id: str) -> Result[Any]:
+        state = self.state
+        run = await Run.prepare(
+            agent,
+            prompt,
+            means=self.means,
+            tapes=self.emitter.tapes,
+            deps=state.deps,
+            agent_path=deeper(state.agent_path, agent.name),
+            parent_call_id=call_id,
+        )
+        try:
+            result = await run.execute(trio.CancelScope())
+        finally:
+            state.usage += run.state.usage
+        if result.error is not None:
+            raise result.error
+        return result
+
+    async def _after(self, batch: Batch) -> End | None:
+        """Whether the run ends with this batch, or goes on as another agent."""
         if batch.fatal is not None:
             return End(status=Status.ERROR, error=batch.fatal)
+        for result in batch.results():
+            if isinstance(result.details, Handoff) and result.outcome is Outcome.OK:
+                await self._become(result.details.agent)
+                return None
         agent = self.state.agent
         if agent.until_tool is not None and (output := output_of(agent.until_tool, batch)) is not None:
             return End(status=Status.COMPLETED, output=output)
@@ -251,6 +364,13 @@ class Run:
             return End(status=Status.BUDGET)
         return None
 
+    async def _become(self, agent: Agent[Any]) -> None:
+        """Go on as another agent: its prompt, tools, model and limits."""
+        self.state.agent = agent
+        self.model = await self.means.connections.connect(agent.model)
+        self.hooks = Hooks(agent.middleware)
+        self.system = await system_prompt(self.state.info())
+
     def _close_calls(self) -> None:
         """Give every call of the last answer its result, if it has none yet."""
         if (results := self.state.close_calls()) is not None:
@@ -259,7 +379,8 @@ class Run:
     # What the executor tells.
 
     def started(self, job: Job) -> None:
-        """A call begins to run."""
+        """A call begins to run; this is called in its own task."""
+        working.set(self._working(job.call.id))
         self.state.calls_started += 1
         self.emitter.emit(ToolStarted, job.call, job.edited_from)
 

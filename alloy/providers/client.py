@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -112,6 +112,11 @@ class VendorModel:
     def with_http(self, http: HTTP) -> VendorModel:
         """The same model, asked over `http`."""
         return attrs.evolve(self, http=http)
+
+    @property
+    def account(self) -> Hashable:
+        """See `alloy.llm.provider.Model.account`."""
+        return self.base_url, self.key
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:

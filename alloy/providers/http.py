@@ -20,6 +20,7 @@ import trio
 
 from alloy.errors import unwrap
 from alloy.llm.errors import ConnectFailed, ProtocolError, ReadTimeout, StreamTruncated
+from alloy.llm.limiter import Limiter
 from alloy.providers.pool import KEEP_ALIVE_SECONDS, Headers, Link, Location, Pool, Server, connect, drop, locate
 from alloy.providers.response import Response
 from alloy.providers.timeouts import Patience, Timeouts
@@ -39,6 +40,7 @@ class HTTP:
     are not limited in number. All of a process share one TLS context, made at the first https request.
 
     Args:
+        limiter: bounds the calls of all who share this; without one only a vendor's own 429 makes them wait.
         timeouts: the limits on each request.
         proxy: the URL of a proxy for all requests. Without one the environment's proxy variables are
             followed, but never to a loopback address.
@@ -52,11 +54,13 @@ class HTTP:
     def __init__(
         self,
         *,
+        limiter: Limiter | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # a frozen value
         proxy: str | None = None,
         verify: bool | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.limiter = limiter or Limiter()
         self.timeouts = timeouts
         self._proxy = None if proxy is None else _proxy(proxy)
         self._verify = verify

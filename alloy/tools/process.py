@@ -5,8 +5,10 @@ starts a session itself (for code that does, there will be the sandbox). However
 ended, an error, a cancel – the whole group is ended with it: SIGTERM, a little grace, SIGKILL.
 
 If alloy itself is killed, nobody is left to do that. So beside each child there is a watchdog, a `sh` that reads
-from a pipe that only we hold: when we die it reads the end, and kills the group. (PR_SET_PDEATHSIG would not do:
-it is bound to the thread that started the child, and Trio's threads come and go.)
+from a pipe that only we hold: when we die it reads the end, and kills the group. It is there before the child,
+and the child itself tells it its number before it becomes the command, so there is no moment at which our death
+would go unnoticed. (PR_SET_PDEATHSIG would not do: it is bound to the thread that started the child, and Trio's
+threads come and go.)
 
 Source: setsid(2), killpg(2) and prctl(2) of the Linux man-pages (read 2026-11-24).
 """
@@ -33,7 +35,8 @@ LINGER = 0.2  # seconds to go on reading once a child has ended, if others still
 PATIENCE = 5.0  # seconds until a child that not even SIGKILL ends is given up
 POLL = 0.01  # seconds
 
-_WATCHDOG = 'read _; kill -s KILL -- "-$1"'
+_WATCHDOG = 'read group </dev/fd/"$1" && { read _; kill -s KILL -- "-$group"; }'
+_COMMAND = 'echo $$ >/dev/fd/"$1"; shift; exec "$@"'
 
 # A word of the name, or the end of one, says that the value is a secret.
 _SECRET = re.compile(
@@ -122,29 +125,23 @@ async def process_group(
         stderr: the same.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: there is no such directory. A program that cannot be run is told as by shells: exit code 127.
     """
-    process = await trio.lowlevel.open_process(
-        command,
-        cwd=directory,
-        env=dict(environment),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
-    )
-    try:
-        async with _watchdog(process.pid):
+    async with _watchdog() as number_to:
+        process = await trio.lowlevel.open_process(
+            ["/bin/sh", "-c", _COMMAND, "sh", str(number_to), *command],
+            cwd=directory,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=[number_to],
+        )
+        try:
             yield process
-    finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE + PATIENCE) as scope:
-            await _end(process)
-        if scope.cancelled_caught:
-            logger.error("process %d (%s) cannot be killed", process.pid, command[0])
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    await pipe.aclose()
+        finally:
+            await _close(process, command[0])
 
 
 async def communicate(
@@ -184,24 +181,42 @@ async def _send(stream: trio.abc.SendStream, data: bytes) -> None:
 
 
 @asynccontextmanager
-async def _watchdog(group: int) -> AsyncIterator[None]:
-    """Kill a process group if we die inside the block."""
-    watchdog = await trio.lowlevel.open_process(
-        ["/bin/sh", "-c", _WATCHDOG, "sh", str(group)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # ^C in our terminal is not for it
-    )
+async def _watchdog() -> AsyncIterator[int]:
+    """Kill a process group if we die inside the block; yields the descriptor that takes the number of the group."""
+    number_from, number_to = os.pipe()
     try:
-        yield
+        watchdog = await trio.lowlevel.open_process(
+            ["/bin/sh", "-c", _WATCHDOG, "sh", str(number_from)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # ^C in our terminal is not for it
+            pass_fds=[number_from],
+        )
+        try:
+            yield number_to
+        finally:
+            # Not by the end of its pipe: it would kill a group whose number may be another's by then.
+            watchdog.kill()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
+                await watchdog.wait()
+                assert watchdog.stdin is not None
+                await watchdog.stdin.aclose()
     finally:
-        # Not by the end of its pipe: it would kill a group whose number may be another's by then.
-        watchdog.kill()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
-            await watchdog.wait()
-            assert watchdog.stdin is not None
-            await watchdog.stdin.aclose()
+        os.close(number_from)
+        os.close(number_to)
+
+
+async def _close(process: trio.Process, name: str) -> None:
+    """End a process and its group, whatever is going on around us, and close its pipes."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE + PATIENCE) as scope:
+        await _end(process)
+    if scope.cancelled_caught:
+        logger.error("process %d (%s) cannot be killed", process.pid, name)
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                await pipe.aclose()
 
 
 async def _end(process: trio.Process) -> None:

@@ -68,9 +68,11 @@ async def test_a_child_can_be_given_what_to_read() -> None:
     assert output.data() == b"x" * 10**6
 
 
-async def test_a_command_that_cannot_be_started_is_an_os_error() -> None:
+async def test_what_cannot_be_started_is_told_as_by_shells_or_as_an_os_error() -> None:
+    async with process_group(["/no/such/program"], directory="/", environment={}) as process:
+        assert await communicate(process) == 127
     with pytest.raises(FileNotFoundError):
-        async with process_group(["/no/such/program"], directory="/", environment={}):
+        async with process_group(["true"], directory="/no/such/directory", environment={}):
             pass
 
 
@@ -181,11 +183,12 @@ def test_a_child_sees_no_variable_that_looks_like_a_secret(monkeypatch: pytest.M
 
 
 PROGRAM = """
-import sys, trio
+import trio
 from alloy.tools.process import child_environment, process_group
 
 async def main():
     command = "trap '' TERM HUP; sleep {mark} & (sleep {mark} & sleep {mark}) & echo up; sleep {mark}"
+    print("begun", flush=True)
     async with process_group(["bash", "-c", command], directory="/", environment=child_environment(), stdout=1):
         await trio.sleep_forever()
 
@@ -193,16 +196,35 @@ trio.run(main)
 """
 
 
-async def test_when_we_are_killed_nothing_survives_us(mark: str) -> None:
-    path = os.pathsep.join(p for p in sys.path if p)
+async def killed_with_us(mark: str, *, wait_for: bytes, delay: float) -> None:
+    """Start a program that starts others, kill it `delay` seconds after a word of its, and wait for all to end."""
     with subprocess.Popen(  # noqa: ASYNC220  # it is killed before we would wait for it
         [sys.executable, "-c", PROGRAM.format(mark=mark)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     ) as program:
         assert program.stdout is not None
-        assert program.stdout.readline() == b"up\n"
-        await wait_until(lambda: len(alive(mark)) >= 5)  # the program, bash, a subshell and more
+        while program.stdout.readline() != wait_for + b"\n":
+            pass
+        await trio.sleep(delay)
         program.kill()
 
         await wait_none_alive(mark)
+
+
+async def test_when_we_are_killed_nothing_survives_us(mark: str) -> None:
+    await killed_with_us(mark, wait_for=b"up", delay=0.05)
+
+
+async def check_early_deaths(mark: str, times: int) -> None:
+    for number in range(times):
+        await killed_with_us(mark, wait_for=b"begun", delay=0.02 * number / times)
+
+
+async def test_when_we_are_killed_while_a_child_starts_it_does_not_survive_us(mark: str) -> None:
+    await check_early_deaths(mark, 4)
+
+
+@pytest.mark.slow
+async def test_when_we_are_killed_at_any_moment_no_child_survives_us(mark: str) -> None:
+    await check_early_deaths(mark, 200)

@@ -1,0 +1,83 @@
+"""What a run works with, and shares with all that work for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Protocol
+
+import attrs
+
+from alloy.llm.limiter import Limiter
+from alloy.llm.message import UserMessage
+from alloy.llm.provider import Model
+from alloy.loop.delegate import Chats
+from alloy.loop.emitter import Tape
+from alloy.tools import Executor
+
+
+class Connections(Protocol):
+    """The way to the models."""
+
+    @property
+    def limiter(self) -> Limiter | None:
+        """Bounds the calls; None for no bound."""
+        ...
+
+    async def connect(self, model: str | Model) -> Model:
+        """A model that can be asked.
+
+        Raises:
+            ValueError: `"vendor:model"` names nobody.
+            MissingKey: there is no key for the vendor.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Means:
+    """The way to the models, the executor of tools, and the team.
+
+    Attributes:
+        members: whom a tool can delegate to by name.
+        shared: the team's blackboard; None without a team.
+    """
+
+    connections: Connections
+    executor: Executor
+    members: Mapping[str, Chats] = attrs.field(factory=dict)
+    shared: object | None = None
+
+
+class Inbox(Protocol):
+    """What is said to an agent while it works."""
+
+    def take(self) -> Sequence[UserMessage]:
+        """All that waits, in order; it is part of the run from now on."""
+        ...
+
+
+class Nobody:
+    """The inbox of a run that nobody can steer."""
+
+    def take(self) -> Sequence[UserMessage]:
+        return ()
+
+
+@attrs.frozen(kw_only=True)
+class Working:
+    """Who is at work in the current task: set while a run is on, so that whoever it asks knows for whom.
+
+    Attributes:
+        session_id: of the run.
+        call_id: the tool call that is being made; None between calls.
+        tapes: where the run's events go.
+    """
+
+    session_id: str
+    agent_path: tuple[str, ...]
+    tapes: Sequence[Tape]
+    call_id: str | None = None
+
+
+working: ContextVar[Working | None] = ContextVar("alloy.loop.working", default=None)
