@@ -211,7 +211,7 @@ async def test_a_chain_that_closes_no_ring_is_served(autojump_clock: MockClock) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, a, asks(b, asks(c, Echo(1))))
             nursery.start_soon(ask, d, asks(b, Echo(2)))
-            nursery.start_soon(ask, c, asks(d, Echo(3)))
+            nursery.start_soon(ask, c, Echo(3))
 
         assert sorted(replies) == [1, 2, 3]
 

@@ -250,6 +250,27 @@ async def test_a_kept_mailbox_keeps_its_order(autojump_clock: MockClock) -> None
         assert await seen(last) == [1, 2, 3]
 
 
+async def test_who_waits_for_room_in_a_kept_mailbox_goes_on_waiting_over_a_restart(autojump_clock: MockClock) -> None:
+    replies: list[Any] = []
+
+    async def ask(ref: otp.Ref) -> None:
+        replies.append(await otp.call(ref, Echo("served"), timeout=None))
+
+    async with system(worker("a", keep_mailbox=True, mailbox=1)) as root, trio.open_nursery() as nursery:
+        a = await child(root, "a")
+        await busy(a, 1)
+        otp.send(a, "first")
+        nursery.start_soon(otp.cast, a, "second")
+        await settle()
+        nursery.start_soon(ask, a)
+        await settle()
+        otp.exit(a, otp.Killed())
+        await trio.sleep(3)
+
+        assert await seen(await child(root, "a")) == ["first", "second"]
+    assert replies == ["served"]
+
+
 async def test_a_message_that_crashes_the_server_twice_is_dropped_with_a_report(autojump_clock: MockClock) -> None:
     starts: list[str] = []
     poison = crashes()
@@ -273,9 +294,10 @@ async def test_the_limit_for_poison_can_be_set(autojump_clock: MockClock) -> Non
     spec = worker("a", starts, keep_mailbox=True, poison_limit=1)
     async with system(spec) as root:
         a = await child(root, "a")
+        await busy(a, 1)
         await otp.cast(a, crashes())
         await otp.cast(a, "after the poison")
-        await trio.sleep(1)
+        await trio.sleep(2)
 
         assert await seen(await child(root, "a")) == ["after the poison"]
         assert starts.count("start a") == 2

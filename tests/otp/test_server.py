@@ -455,6 +455,24 @@ async def test_any_message_cancels_the_idle_time(autojump_clock: MockClock, how:
         assert log == ["start a"]
 
 
+async def test_a_message_that_came_while_the_handler_was_still_busy_cancels_the_idle_time_too(
+    autojump_clock: MockClock,
+) -> None:
+    async def act(server: Worker) -> None:
+        server.idle_after(1, notes("idle"))
+        await trio.sleep(2)
+
+    log: list[str] = []
+    async with system(worker("a", log)) as root:
+        a = await child(root, "a")
+        await otp.cast(a, act)
+        await trio.sleep(0.5)
+        await otp.cast(a, notes("message"))
+        await trio.sleep(100)
+
+        assert log == ["start a", "message"]
+
+
 async def test_the_idle_time_can_be_armed_again_by_what_cancelled_it(autojump_clock: MockClock) -> None:
     times: list[float] = []
 

@@ -86,6 +86,18 @@ async def test_a_cancel_around_the_block_is_an_ordered_stop_in_which_terminate_h
     assert trio.current_time() == 5
 
 
+async def test_a_cancel_around_the_block_gives_each_child_the_time_of_its_shutdown_and_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+    with trio.move_on_after(3):
+        async with system(worker("a", log), worker("b", log, terminate=sleeps(100), shutdown=2)):
+            await trio.sleep_forever()
+
+    assert log == ["start a", "start b", "stop a"]
+    assert trio.current_time() == 5
+
+
 async def test_a_handler_in_flight_at_a_cancel_is_interrupted_and_then_terminated(autojump_clock: MockClock) -> None:
     log: list[str] = []
     with trio.move_on_after(3):

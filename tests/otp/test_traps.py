@@ -91,7 +91,7 @@ async def test_p5_what_needs_time_belongs_in_terminate(autojump_clock: MockClock
     assert saved == ["saved"]
 
 
-async def test_p6_a_thread_that_cannot_be_stopped_is_waited_for_and_not_doubled(autojump_clock: MockClock) -> None:
+async def test_p6_a_thread_that_cannot_be_stopped_is_waited_for_and_not_doubled() -> None:
     running: list[int] = []
     most: list[int] = []
     release = threading.Event()
