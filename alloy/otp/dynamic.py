@@ -15,7 +15,6 @@ from alloy.otp.errors import ChildError
 from alloy.otp.policy import Strategy
 from alloy.otp.process import Process
 from alloy.otp.reasons import Shutdown
-from alloy.otp.stopping import wait_killed
 from alloy.otp.supervisor import Supervisor, SupervisorProcess
 
 
@@ -76,7 +75,7 @@ class DynamicProcess(SupervisorProcess):
                 process.kill()
         for process, _ in living:
             if process.ref.alive:
-                await wait_killed(process)
+                await process.join()
         self.waiting_on = None
         for child in children:
             child.process = None
@@ -110,7 +109,7 @@ class DynamicSupervisor(Supervisor):
         if self.children:
             raise ValueError(f"{name} takes no children; add them with start_child")
         if self.strategy is not Strategy.ONE_FOR_ONE:
-            raise ValueError(f"{name} is always one_for_one, got {str(self.strategy)!r}")
+            raise ValueError(f"the strategy of {name} is always one_for_one, got {str(self.strategy)!r}")
         if self.auto_shutdown != "never":
             raise ValueError(f"{name} has no auto_shutdown, got {self.auto_shutdown!r}")
         if self.max_children is not None:

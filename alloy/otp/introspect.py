@@ -100,10 +100,11 @@ def trace(ref: Address, hook: Callable[[str, object], None] | None) -> None:
 def tree(ref: Address) -> Mapping[str, object]:
     """The process and all below it, right now, as plain data.
 
-    Each is a dict with `id`, `label`, `ref`, `server` (name of the class), `status` ("starting",
-    "running", "suspended", "stopping"), `mailbox` (messages that wait), `pending` (calls not answered),
-    `waiting_on` (labels), `links`, `monitors`, `restarts`, and for supervisors `children`, in start order: those that do
-    not run have the `status` "restarting" or "stopped".
+    Each is a dict, which JSON can hold: `label`, `ref` (the number of the Ref), `server` (name of
+    the class), `status` ("starting", "running", "suspended", "stopping"), `mailbox` (messages that
+    wait), `pending` (calls not answered), `busy` (a handler runs), `waiting_on` and `links` (labels),
+    `monitors` (how many watch it), `restarts`; and for supervisors `children`, in start order. One that
+    does not run has `label`, `status` ("restarting" or "stopped") and `restarts`.
 
     Raises:
         ServerExited: it is dead.
@@ -114,13 +115,13 @@ def tree(ref: Address) -> Mapping[str, object]:
 def _node(process: Process) -> dict[str, object]:
     waiting_on = process.waiting_on or ()
     node: dict[str, object] = {
-        "id": process.child.spec.id,
         "label": process.ref.label,
-        "ref": process.ref,
+        "ref": process.ref.id,
         "server": type(process.server).__name__,
         "status": _status(process),
         "mailbox": process.mailbox.size,
         "pending": len(process.mailbox.pending),
+        "busy": process.current is not None,
         "waiting_on": tuple(
             mailbox.owner.ref.label for mailbox in (waiting_on if isinstance(waiting_on, tuple) else (waiting_on,))
         ),
@@ -133,7 +134,6 @@ def _node(process: Process) -> dict[str, object]:
             _node(child.process)
             if child.process is not None and child.process.ref.alive
             else {
-                "id": child.spec.id,
                 "label": str(child.spec.id),
                 "status": "restarting" if child.is_restarting else "stopped",
                 "restarts": child.restarts,

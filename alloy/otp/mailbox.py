@@ -79,7 +79,9 @@ class ReplyTo(Generic[T]):
         """Block the caller until one of the four; withdraw the request if it is the last."""
         await wait_task_rescheduled(self._abort)
         if self.error is None:
-            return self.value  # type: ignore[no-any-return]  # what `reply` was given
+            value: T = self.value
+            self.value = None  # the deadline may know this call for a while yet
+            return value
         error, self.error = self.error, None
         try:
             raise error

@@ -9,8 +9,10 @@ killing, which cancels the outer scope, still reaches it. Only KeyboardInterrupt
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
@@ -139,13 +141,14 @@ class Process:
         self.task = current_task()
         current_process.set(self)
         reason: ExitReason = Killed()
+        escapes = False
         try:
             with self.kill_scope:
                 reason = await self.live()
         except BaseException as caught:
             error = unwrap(caught)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                reason = Crash(error)
+                reason, escapes = Crash(error), True
                 raise
             # Nothing but cancellation: swallowed, which is legal in the last frame of a task.
             if not is_cancellation(error):
@@ -154,7 +157,7 @@ class Process:
             if self.helpers:
                 with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
                     await self._end_helpers()
-            self.finish(reason)
+            self.finish(reason, escapes=escapes)
 
     async def live(self) -> ExitReason:
         """Run, then clean up; the answer is why it ended."""
@@ -162,15 +165,19 @@ class Process:
         try:
             with self.run_scope:
                 await self.initialise()
+                if self.attention:
+                    await trio.lowlevel.checkpoint_if_cancelled()  # init outlived its own cancellation
                 self._report_running()
                 await self.serve()
-            reason = self.requested or Shutdown()
+            reason = (self.requested or Shutdown()) if self.run_scope.cancelled_caught else Normal()
         except BaseException as caught:
             reason = self._reason_for(unwrap(caught))
         if self.helpers:
             await self._end_helpers()
             if isinstance(self.requested, Crash) and not is_abnormal(reason):
                 reason = self.requested  # a helper failed while it was being stopped
+        if trio.current_effective_deadline() == -math.inf:  # killed, or a supervisor further up is
+            return reason if isinstance(reason, Crash) else Killed()
         try:
             await self.wind_down(reason)
         except Stop as stop:
@@ -203,10 +210,14 @@ class Process:
             self.starter = None
         self.system.emit(self, ChildStarted(self.child.spec.id, self.ref))
 
-    def finish(self, reason: ExitReason) -> None:
-        """The exit path: names, mailbox, callers, monitors, links, whoever waits, the supervisor."""
+    def finish(self, reason: ExitReason, *, escapes: bool = False) -> None:
+        """The exit path: names, mailbox, callers, monitors, links, whoever waits, the supervisor.
+
+        With `escapes` an exception is on its way out that ends the whole program: there is nothing to
+        report, and nobody shall restart anything.
+        """
         ref = self.ref
-        if self.running:
+        if self.running and not escapes:
             report_end(self, reason)
         ref.reason, ref.process = reason, None
         for holding in self.holdings or ():
@@ -230,12 +241,15 @@ class Process:
         self.joiners = None
         if self.running:
             self.system.emit(self, ChildExited(self.child.spec.id, ref, reason))
-            if isinstance(reason, Crash):
+            if isinstance(reason, Crash) and not escapes:
                 drop_frames(reason.exc, ref.label)
         self.system.ended(self)
         if self.starter is not None:
             self.starter.wake()
-        if self.parent is not None:
+        # Whoever still knows the process, a timer say, keeps nothing of its state.
+        self.server = None  # type: ignore[assignment]  # nothing looks at it any more
+        self.current = None
+        if self.parent is not None and not escapes:
             self.parent.mailbox.signal(Exited(self))
 
     def _keep_mailbox(self, reason: ExitReason) -> None:
@@ -306,6 +320,9 @@ class Process:
             return held.popleft()  # after the last checkpoint, so that no cancel can lose it
         if self.idle is None or self.suspended:
             return await self.mailbox.outlet.receive()
+        await trio.lowlevel.checkpoint()
+        with suppress(trio.WouldBlock):
+            return self.mailbox.outlet.receive_nowait()  # whatever the time is: it came first
         deadline, message = self.idle
         with trio.move_on_at(deadline):
             return await self.mailbox.outlet.receive()  # may arrive in the tick of the deadline: then it counts
@@ -411,9 +428,11 @@ class Process:
             self.interrupt(reason)
 
     def kill(self) -> None:
-        """End it without `terminate`."""
-        self.attention = True
-        self.kill_scope.cancel(reason="killed")
+        """End it without `terminate`. It cannot be forced; while it goes on, that is reported."""
+        if not self.kill_scope.cancel_called:
+            self.attention = True
+            self.kill_scope.cancel(reason="killed")
+            self.system.report_stuck(self)
 
     async def join(self, seconds: float = float("inf")) -> bool:
         """Block until it is dead; False if `seconds` went by before."""

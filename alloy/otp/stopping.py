@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from alloy.otp.events import Unkillable
 from alloy.otp.policy import ShutdownPolicy
 from alloy.otp.process import Process
@@ -16,24 +18,37 @@ async def stop_process(process: Process, policy: ShutdownPolicy, reason: ExitRea
 
     Source: Erlang/OTP 25, `supervisor:shutdown/1`; read 2026-11-24.
     """
-    if policy == "brutal_kill":
+    if isinstance(policy, str):
         process.stopping = policy
     else:
-        assert not isinstance(policy, str)
         process.shut_down(reason, policy)
         if await process.join(policy):
             return
     process.kill()
-    await wait_killed(process)
+    await process.join()
 
 
-async def wait_killed(process: Process) -> None:
-    """Block until a killed process is gone; it cannot be forced, so say every few seconds where it is."""
-    while not await process.join(REPORT_EVERY):
-        for culprit in culprits(process):
+class StuckReport:
+    """A deadline for a killed process: every few seconds that it goes on, say where it is."""
+
+    __slots__ = ("process",)
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        process.system.deadlines.add(self, trio.current_time() + REPORT_EVERY)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is still something to report."""
+        return self.process.ref.alive
+
+    def expire(self) -> None:
+        """Report, and again later."""
+        for culprit in culprits(self.process):
             event = Unkillable(culprit.ref, stack_of(culprit))
             log_unkillable(event)
             culprit.system.emit(culprit, event)
+        StuckReport(self.process)
 
 
 def culprits(process: Process) -> list[Process]:

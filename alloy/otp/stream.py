@@ -14,7 +14,6 @@ from alloy.otp.errors import CallTimeout
 from alloy.otp.policy import check_seconds
 from alloy.otp.process import Process
 from alloy.otp.reasons import Crash
-from alloy.otp.stopping import wait_killed
 
 if TYPE_CHECKING:
     from alloy.otp.task import Task
@@ -25,27 +24,12 @@ A = TypeVar("A")
 OnTimeout: TypeAlias = Literal["exit", "kill_task"]
 
 
-class Bell:
-    """Rung by each task that ends; heard by the one reader."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def wake(self) -> None:
-        """Ring."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Block until rung."""
-        self._event = trio.Event()
-        await self._event.wait()
-
-
 @attrs.define(eq=False)
 class Item(Generic[T]):
     """One task of a stream."""
 
     task: Task[T]
+    streaming: Streaming[T]
     timer: Timer | None = None
     timed_out: CallTimeout | None = None
 
@@ -58,6 +42,16 @@ class Item(Generic[T]):
     def outcome(self) -> T | Crash:
         """Its result, or what it failed with."""
         return self.task.outcome() if self.timed_out is None else Crash(self.timed_out)
+
+    def wake(self) -> None:
+        """The task has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.streaming.finished(self)
+
+    def expire(self) -> None:
+        """The task has used up its time."""
+        self.streaming.too_late(self)
 
 
 class Streaming(Generic[T]):
@@ -89,8 +83,9 @@ class Streaming(Generic[T]):
         self._window = window
         self._open: list[Item[T]] = []  # started, not yet read, in the order of the items
         self._exhausted = False
+        self._done: list[Item[T]] = []  # ended, not yet read, in the order of finishing
         self._failure: CallTimeout | None = None
-        self._bell = Bell()
+        self._change = trio.Event()
 
     def __aiter__(self) -> Streaming[T]:
         return self
@@ -103,10 +98,30 @@ class Streaming(Generic[T]):
                 raise self._failure
             if (item := self._ready()) is not None:
                 self._open.remove(item)
+                self._done.remove(item)
                 return item.outcome
             if not self._open:
                 raise StopAsyncIteration
-            await self._bell.wait()
+            self._change = trio.Event()
+            await self._change.wait()
+
+    def finished(self, item: Item[T]) -> None:
+        """Called by each item, once."""
+        self._done.append(item)
+        self._change.set()
+
+    def too_late(self, item: Item[T]) -> None:
+        """Called by an item whose time is over."""
+        process = item.task.ref.process
+        if process is None:
+            return
+        error = CallTimeout(f"an item of task {item.task.ref.label!r} was not done after {self._timeout} s")
+        if self._on_timeout == "exit":
+            self._failure = error
+            self._change.set()
+        else:
+            item.timed_out = error
+            cut_loose(process)
 
     async def close(self) -> None:
         """Kill what still runs and wait for its end."""
@@ -118,7 +133,7 @@ class Streaming(Generic[T]):
         with trio.CancelScope(shield=True):  # no deadline: no task outlives the block
             for process in running:
                 if process.ref.alive:
-                    await wait_killed(process)
+                    await process.join()
 
     def _starter(
         self, start: Callable[[A], Awaitable[Task[T]]], items: Iterator[A]
@@ -131,39 +146,30 @@ class Streaming(Generic[T]):
         return start_next
 
     def _ready(self) -> Item[T] | None:
-        candidates = self._open[:1] if self._ordered else self._open
-        return next((item for item in candidates if item.is_done), None)
+        if not self._ordered:
+            return self._done[0] if self._done else None
+        return self._open[0] if self._open and self._open[0].is_done else None
 
     async def _fill(self) -> None:
         while (
             not self._exhausted
             and self._failure is None
-            and sum(not item.is_done for item in self._open) < self._max_concurrency
+            and len(self._open) - len(self._done) < self._max_concurrency
             and (self._window is None or len(self._open) < self._window)
         ):
             task = await self._start_next()
             if task is None:
                 self._exhausted = True
                 return
-            item = Item(task)
+            item = Item(task, self)
             self._open.append(item)
             process = task.ref.process
-            if process is not None:
-                process.notify(self._bell)
-                if self._timeout is not None:
-                    item.timer = process.system.deadlines.after(self._timeout, lambda item=item: self._too_late(item))  # type: ignore[misc]
-
-    def _too_late(self, item: Item[T]) -> None:
-        process = item.task.ref.process
-        if process is None:
-            return
-        error = CallTimeout(f"item of task {item.task.ref.label!r} was not done after {self._timeout} s")
-        if self._on_timeout == "exit":
-            self._failure = error
-            self._bell.wake()
-        else:
-            item.timed_out = error
-            cut_loose(process)
+            if process is None:
+                self.finished(item)
+                continue
+            process.notify(item)
+            if self._timeout is not None:
+                item.timer = process.system.deadlines.after(self._timeout, item.expire)
 
 
 def cut_loose(process: Process) -> None:

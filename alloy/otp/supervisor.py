@@ -120,11 +120,11 @@ class SupervisorProcess(Process):
         await self.stop_all()
         await super().wind_down(reason)
 
-    def finish(self, reason: ExitReason) -> None:
+    def finish(self, reason: ExitReason, *, escapes: bool = False) -> None:
         """As any process; mailboxes kept for children that will not come back are closed."""
         for child in self.children.values():
             self.close_mailbox(child, reason)
-        super().finish(reason)
+        super().finish(reason, escapes=escapes)
 
     async def handle_request(self, call: ReplyTo[Any]) -> object:
         """Administration is served here, anything else by the server."""
@@ -397,6 +397,7 @@ class Supervisor(Server):
     max_seconds: float = 5.0
     auto_shutdown: AutoShutdown = "never"
     backoff: Backoff | None = None
+    _used: bool = attrs.field(default=False, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.validate()

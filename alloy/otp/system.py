@@ -20,7 +20,7 @@ from alloy.otp.feed import Feed
 from alloy.otp.policy import Restart, check_seconds
 from alloy.otp.process import Process
 from alloy.otp.reasons import ExitReason, Ignore, NoProcess, Normal, Shutdown, error_of
-from alloy.otp.stopping import wait_killed
+from alloy.otp.stopping import StuckReport
 from alloy.otp.supervisor import Supervisor
 
 
@@ -44,6 +44,10 @@ class System:
                 if watched in above:
                     feed.push(event)
 
+    def report_stuck(self, process: Process) -> None:
+        """Say every few seconds where a killed process is, until it has ended."""
+        StuckReport(process)
+
     def ended(self, process: Process) -> None:
         """Nothing will happen to `process` any more."""
         for feed, watched in tuple(self.watches.items()):
@@ -56,32 +60,41 @@ class Root:
     """The process at the top, and its ordered stop, which begins once, whoever wants it."""
 
     def __init__(self, server: Supervisor, grace: float) -> None:
+        if server._used:
+            raise RuntimeError(f"this {type(server).__name__} was opened before; make a new one for each system")
+        server._used = True
         self.system = System()
         self.grace = grace
         name = type(server).__name__
         spec = ChildSpec(id=name, start=lambda: server, restart=Restart.TEMPORARY, shutdown=grace)
         self.process = server.process_type(server, Child(spec, is_supervisor=True), self.system, None)
-        self.killed = trio.Event()
+        self.shield = trio.CancelScope(shield=True)
         self.stop_began = False
         self.was_asked = False  # by a signal
 
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Start it and wait until all of the tree is up."""
-        nursery.start_soon(self.system.deadlines.run, name="deadlines")
-        self.process.nursery = nursery
-        self.process.starter = parked = Parked()
-        nursery.start_soon(self.run, name=self.process.ref.label)
-        await parked.wait(self.system.deadlines)
+    async def live(self, signals: bool) -> None:
+        """Hold the tree and what serves it. A cancel around the block does not reach it: `stop` does."""
+        with self.shield:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.system.deadlines.run, name="deadlines")
+                self.process.nursery = nursery
+                nursery.start_soon(self.process.run, name=self.process.ref.label)
+                if signals:
+                    nursery.start_soon(self.obey_signals, name="signals")
+
+    async def wait_up(self) -> None:
+        """Block until all of the tree is up.
+
+        Raises:
+            StartFailed: it did not come up.
+        """
+        if self.process.ref.alive and not self.process.running:
+            self.process.starter = parked = Parked()
+            await parked.wait(self.system.deadlines)
         if not self.process.running:
             failure = self.process.failure
-            if isinstance(failure, Ignore):
-                raise StartFailed(self.process.child.spec.id, "its init raised Ignore") from failure
-            raise StartFailed(self.process.child.spec.id) from failure
-
-    async def run(self) -> None:
-        """The task of the root process. A cancel around the block does not reach it: `stop` does."""
-        with trio.CancelScope(shield=True):
-            await self.process.run()
+            detail = "its init raised Ignore" if isinstance(failure, Ignore) else ""
+            raise StartFailed(self.process.child.spec.id, detail) from failure
 
     def begin_stop(self, reason: ExitReason) -> None:
         """Stop the tree in order; what is left when `grace` is over is killed."""
@@ -89,12 +102,7 @@ class Root:
             self.stop_began = True
             self.process.shut_down(reason, self.grace)
             if self.grace != math.inf:
-                self.system.deadlines.after(self.grace, self.kill)
-
-    def kill(self) -> None:
-        """End all of it now."""
-        self.process.kill()
-        self.killed.set()
+                self.system.deadlines.after(self.grace, self.process.kill)
 
     async def stop(self) -> None:
         """Stop the tree in order and return when every task of it has ended. Ctrl-C meanwhile kills."""
@@ -106,28 +114,21 @@ class Root:
                     await self.process.join()
                 except KeyboardInterrupt as error:
                     interrupt = error
-                    self.kill()
+                    self.process.kill()
         if interrupt is not None:
             raise interrupt
-
-    async def report_stuck(self) -> None:
-        """Once killed, say what does not end."""
-        await self.killed.wait()
-        with trio.CancelScope(shield=True):
-            await wait_killed(self.process)
 
     async def watch(self, body: trio.CancelScope) -> None:
         """Cancel `body` when the root ends."""
         await self.process.join()
         body.cancel(reason="the root supervisor has ended")
 
-    async def obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
+    async def obey_signals(self) -> None:
         """The first SIGINT or SIGTERM stops the tree in order, a second kills it."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
             async for number in signals:
                 if self.stop_began:
-                    self.kill()
+                    self.process.kill()
                 else:
                     self.was_asked = True
                     self.begin_stop(Shutdown(signal.Signals(number).name))
@@ -166,11 +167,9 @@ async def _open_root(server: Supervisor, *, signals: bool, grace: float) -> Asyn
     ended_itself = False
     with sole_error():
         async with trio.open_nursery() as nursery:
-            if signals:
-                await nursery.start(root.obey_signals)
+            nursery.start_soon(root.live, signals, name="system")
             try:
-                await root.start(nursery)
-                nursery.start_soon(root.report_stuck, name="report stuck")
+                await root.wait_up()
                 nursery.start_soon(root.watch, body, name="watch root")
                 with body:
                     yield root
@@ -183,6 +182,7 @@ async def _open_root(server: Supervisor, *, signals: bool, grace: float) -> Asyn
                 ended_itself = not root.process.ref.alive
             finally:
                 await root.stop()
+                root.shield.cancel(reason="the system has stopped")
                 nursery.cancel_scope.cancel(reason="the system has stopped")
     if ended_itself:
         reason = root.process.ref.reason or NoProcess()
