@@ -165,8 +165,8 @@ class Process:
         try:
             with self.run_scope:
                 await self.initialise()
-                if self.attention:
-                    await trio.lowlevel.checkpoint_if_cancelled()  # init outlived its own cancellation
+                if self.kill_scope.cancel_called:
+                    await trio.lowlevel.checkpoint_if_cancelled()  # init had shielded itself
                 self._report_running()
                 await self.serve()
             reason = (self.requested or Shutdown()) if self.run_scope.cancelled_caught else Normal()
@@ -403,6 +403,8 @@ class Process:
         """A linked peer died, or somebody called `exit` with anything but Killed."""
         from alloy.otp.links import Exit
 
+        if not self.ref.alive:
+            return
         if self.server.trap_exit:
             self.mailbox.signal(Notice(Exit(sender, reason)))
         elif not isinstance(reason, Normal) or sender is self.ref:
@@ -422,6 +424,8 @@ class Process:
 
     def parent_exit(self, reason: ExitReason) -> None:
         """An exit signal of the supervisor: to a server that traps exits it is the end, but in turn."""
+        if not self.ref.alive:
+            return
         if self.running and self.server.trap_exit:
             self.mailbox.signal(ParentStop(reason))
         else:
@@ -429,7 +433,7 @@ class Process:
 
     def kill(self) -> None:
         """End it without `terminate`. It cannot be forced; while it goes on, that is reported."""
-        if not self.kill_scope.cancel_called:
+        if self.ref.alive and not self.kill_scope.cancel_called:
             self.attention = True
             self.kill_scope.cancel(reason="killed")
             self.system.report_stuck(self)

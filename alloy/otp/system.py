@@ -181,9 +181,11 @@ async def _open_root(server: Supervisor, *, signals: bool, grace: float) -> Asyn
             else:
                 ended_itself = not root.process.ref.alive
             finally:
-                await root.stop()
-                root.shield.cancel(reason="the system has stopped")
-                nursery.cancel_scope.cancel(reason="the system has stopped")
+                try:
+                    await root.stop()
+                finally:
+                    root.shield.cancel(reason="the system has stopped")
+                    nursery.cancel_scope.cancel(reason="the system has stopped")
     if ended_itself:
         reason = root.process.ref.reason or NoProcess()
         raise SystemDown(reason) from error_of(reason)
