@@ -1,0 +1,544 @@
+"""A process: one Trio task whose outermost frame is ours, so that how it ends is a value.
+
+    kill scope ── (a supervisor: nursery of the children) ─┬─ run scope: init, then one message after another
+                                                           └─ terminate, then the exit path
+
+Shutdown cancels the run scope; `terminate` runs outside of it, so it may await as long as it has time, and
+killing, which cancels the outer scope, still reaches it. Only KeyboardInterrupt and SystemExit leave.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import trio
+from trio.lowlevel import Task, current_task, enable_ki_protection
+
+from alloy.errors import unwrap
+from alloy.otp.address import Ref
+from alloy.otp.context import current_process, forget, restore
+from alloy.otp.deadlines import Parked
+from alloy.otp.events import ChildExited, ChildStarted, PoisonDropped
+from alloy.otp.mailbox import Cast, Envelope, Info, Mailbox, Notice, ReplyTo
+from alloy.otp.reasons import UNSET, Crash, ExitReason, Ignore, Killed, Normal, Shutdown, Stop, is_abnormal
+from alloy.otp.reports import drop_frames, log_poison, report_end
+
+if TYPE_CHECKING:
+    from alloy.otp.child import Child
+    from alloy.otp.links import Monitor
+    from alloy.otp.policy import ShutdownPolicy
+    from alloy.otp.server import Server
+    from alloy.otp.system import System
+
+Hook: TypeAlias = Callable[[str, object], None]
+
+
+class NoReply:
+    """The type of `NO_REPLY`."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+NO_REPLY: Any = NoReply()
+
+
+class Holding(Protocol):
+    """Whatever a process is entered in under its name: a registry, the topics of a PubSub."""
+
+    def release(self, process: Process) -> None:
+        """Strike the process out; it is dead."""
+        ...
+
+
+class Waker(Protocol):
+    """Whoever waits for the end of a process."""
+
+    def wake(self) -> None:
+        """It has ended."""
+        ...
+
+
+class Process:
+    """One incarnation of a server: its task, its mailbox, and all that hangs on its life."""
+
+    __slots__ = (
+        "attention",
+        "child",
+        "continuations",
+        "current",
+        "failure",
+        "helpers",
+        "helpers_gone",
+        "holdings",
+        "hook",
+        "idle",
+        "joiners",
+        "kill_scope",
+        "links",
+        "mailbox",
+        "monitoring",
+        "monitors",
+        "nursery",
+        "parent",
+        "parting",
+        "ref",
+        "requested",
+        "run_scope",
+        "running",
+        "server",
+        "starter",
+        "stopping",
+        "suspended",
+        "system",
+        "task",
+        "waiting_on",
+    )
+
+    def __init__(self, server: Server, child: Child, system: System, parent: Process | None) -> None:
+        self.server = server
+        self.child = child
+        self.system = system
+        self.parent = parent
+        self.ref = Ref(str(child.spec.id), self)
+        self.mailbox = child.mailbox or Mailbox(child.spec.mailbox, self)
+        self.mailbox.owner = self
+        self.kill_scope = trio.CancelScope()
+        self.run_scope = trio.CancelScope()
+        self.task: Task | None = None
+        self.nursery: trio.Nursery | None = None  # the one its task is in, for its helpers
+        self.starter: Parked | None = None  # who waits for init
+        self.failure: BaseException | None = None  # what init raised
+        self.running = False  # init is done; stays true to the end
+        self.requested: ExitReason | None = None  # why the run scope was cancelled
+        self.stopping: ShutdownPolicy | None = None  # how its supervisor is stopping it
+        self.parting: tuple[ReplyTo[Any], object] | None = None  # a reply that waits for terminate
+        self.current: Envelope | None = None  # what a handler has, or had when it failed
+        self.waiting_on: Mailbox | tuple[Mailbox, ...] | None = None  # whom the main task waits for
+        self.attention = False  # the loop must look at `requested` and `suspended`
+        self.suspended = False
+        # The rest is rarely used: made when it is.
+        self.idle: tuple[float, object] | None = None
+        self.continuations: deque[object] | None = None
+        self.hook: Hook | None = None
+        self.helpers: set[trio.CancelScope] | None = None
+        self.helpers_gone: Parked | None = None  # who waits for the last helper to end
+        self.joiners: list[Waker] | None = None  # who waits for the end
+        self.monitors: dict[Monitor, None] | None = None  # of others, on this process
+        self.monitoring: dict[Monitor, None] | None = None  # of this process, on others
+        self.links: dict[Process, None] | None = None
+        self.holdings: dict[Holding, None] | None = None
+
+    # The frame
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """Live and die: the outermost frame of the task."""
+        self.task = current_task()
+        current_process.set(self)
+        reason: ExitReason = Killed()
+        escapes = False
+        try:
+            with self.kill_scope:
+                reason = await self.live()
+        except BaseException as caught:
+            error = unwrap(caught)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                reason, escapes = Crash(error), True
+                raise
+            # Nothing but cancellation: swallowed, which is legal in the last frame of a task.
+            if not is_cancellation(error):
+                reason = Crash(error)
+        finally:
+            if self.helpers:
+                with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
+                    await self._end_helpers()
+            self.finish(reason, escapes=escapes)
+
+    async def live(self) -> ExitReason:
+        """Run, then clean up; the answer is why it ended."""
+        reason: ExitReason
+        try:
+            with self.run_scope:
+                await self.initialise()
+                if self.kill_scope.cancel_called:
+                    await trio.lowlevel.checkpoint_if_cancelled()  # init had shielded itself
+                self._report_running()
+                await self.serve()
+            reason = (self.requested or Shutdown()) if self.run_scope.cancelled_caught else Normal()
+        except BaseException as caught:
+            reason = self._reason_for(unwrap(caught))
+        if self.helpers:
+            await self._end_helpers()
+            if isinstance(self.requested, Crash) and not is_abnormal(reason):
+                reason = self.requested  # a helper failed while it was being stopped
+        if trio.current_effective_deadline() == -math.inf:  # killed, or a supervisor further up is
+            return reason if isinstance(reason, Crash) else Killed()
+        try:
+            await self.wind_down(reason)
+        except Stop as stop:
+            reason = stop.reason
+        except Exception as caught:
+            reason = Crash(unwrap(caught))
+        return reason
+
+    def _reason_for(self, error: BaseException) -> ExitReason:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_cancellation(error):
+            raise error
+        if not self.running:
+            self.failure = error
+        match error:
+            case Stop(reason=reason, reply=reply):
+                if isinstance(self.current, ReplyTo) and reply is not UNSET:
+                    self.parting = (self.current, reply)
+                if not isinstance(reason, Crash):
+                    self.current = None  # it was handled
+                return reason
+            case Ignore() if not self.running:
+                return Normal()
+            case _:
+                return Crash(error)
+
+    def _report_running(self) -> None:
+        self.running = True
+        if self.starter is not None:
+            self.starter.wake()
+            self.starter = None
+        self.system.emit(self, ChildStarted(self.child.spec.id, self.ref))
+
+    def finish(self, reason: ExitReason, *, escapes: bool = False) -> None:
+        """The exit path: names, mailbox, callers, monitors, links, whoever waits, the supervisor.
+
+        With `escapes` an exception is on its way out that ends the whole program: there is nothing to
+        report, and nobody shall restart anything.
+        """
+        ref = self.ref
+        if self.running and not escapes:
+            report_end(self, reason)
+        ref.reason, ref.process = reason, None
+        for holding in self.holdings or ():
+            holding.release(self)
+        if self.parting is not None:
+            call, value = self.parting
+            call.reply(value)
+        if self.child.spec.keep_mailbox:
+            self._keep_mailbox(reason)
+        else:
+            self.mailbox.close(ref, reason)
+        for monitor in self.monitors or ():
+            monitor.fire(ref, reason)
+        for monitor in self.monitoring or ():
+            monitor.withdraw()
+        for peer in tuple(self.links or ()):
+            peer.unlink(self)
+            peer.exit_signal(reason, self.ref)
+        for waker in self.joiners or ():
+            waker.wake()
+        self.joiners = None
+        if self.running:
+            self.system.emit(self, ChildExited(self.child.spec.id, ref, reason))
+            if isinstance(reason, Crash) and not escapes:
+                drop_frames(reason.exc, ref.label)
+        self.system.ended(self)
+        if self.starter is not None:
+            self.starter.wake()
+        # Whoever still knows the process, a timer say, keeps nothing of its state.
+        self.server = None  # type: ignore[assignment]  # nothing looks at it any more
+        self.current = None
+        if self.parent is not None and not escapes:
+            self.parent.mailbox.signal(Exited(self))
+
+    def _keep_mailbox(self, reason: ExitReason) -> None:
+        mail = self.current if isinstance(self.current, (Cast, Info)) else None
+        if mail is not None and is_abnormal(reason):
+            mail.crashes += 1
+            if mail.crashes >= self.child.spec.poison_limit:
+                event = PoisonDropped(self.ref, mail.message)
+                log_poison(event, mail.crashes)
+                self.system.emit(self, event)
+                mail = None
+        self.mailbox.keep(mail, self.ref, reason)
+
+    # What supervisors do otherwise
+
+    async def initialise(self) -> None:
+        """What the starter waits for."""
+        await self.server.init()
+
+    async def wind_down(self, reason: ExitReason) -> None:
+        """What is still done once nothing is received any more."""
+        if self.running:
+            await self.server.terminate(reason)
+
+    async def handle_request(self, call: ReplyTo[Any]) -> object:
+        """Answer a call; NO_REPLY where somebody else will."""
+        return await self.server.handle_call(call.request, call)
+
+    async def handle_exit(self, process: Process) -> None:
+        """A child has ended."""
+
+    def living_children(self) -> Iterable[Process]:
+        """The processes directly under this one."""
+        return ()
+
+    # The loop
+
+    async def serve(self) -> None:
+        """Handle one message after another, with a checkpoint before each."""
+        mailbox = self.mailbox
+        receive = mailbox.outlet.receive
+        if self.continuations:
+            await self._continue()
+        while True:
+            if mailbox.held or self.idle is not None:
+                envelope = await self._next()
+            else:
+                envelope = await receive()
+            if self.attention and not await self._admits(envelope):
+                continue
+            kind = type(envelope)
+            if kind is ReplyTo:
+                mailbox.taken()
+                await self._answer(envelope)  # type: ignore[arg-type]  # its type was looked at
+            elif kind is Cast:
+                mailbox.taken()
+                await self.hand_over(envelope, self.server.handle_cast)  # type: ignore[arg-type]  # as above
+            elif kind is Info:
+                mailbox.taken()
+                await self.hand_over(envelope, self.server.handle_info)  # type: ignore[arg-type]  # as above
+            else:
+                await envelope.act(self)  # type: ignore[union-attr]  # as above
+
+    async def _next(self) -> Envelope:
+        held = self.mailbox.held
+        if held and not self.suspended:
+            await trio.lowlevel.checkpoint()
+            return held.popleft()  # after the last checkpoint, so that no cancel can lose it
+        if self.idle is None or self.suspended:
+            return await self.mailbox.outlet.receive()
+        await trio.lowlevel.checkpoint()
+        with suppress(trio.WouldBlock):
+            return self.mailbox.outlet.receive_nowait()  # whatever the time is: it came first
+        deadline, message = self.idle
+        with trio.move_on_at(deadline):
+            return await self.mailbox.outlet.receive()  # may arrive in the tick of the deadline: then it counts
+        self.idle = None
+        return Notice(message)
+
+    async def _admits(self, envelope: Envelope) -> bool:
+        """Whether to act on it now; else it is put back, or aside, in order."""
+        if self.suspended:
+            if getattr(envelope, "is_urgent", False):
+                return True
+            self.mailbox.hold(envelope)
+            return False
+        if self.requested is not None:
+            # Received in the tick of the cancel. Beginning it would lose it at its first checkpoint.
+            held = self.mailbox.held = self.mailbox.held or deque()
+            held.appendleft(envelope)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return True
+
+    async def _answer(self, call: ReplyTo[Any]) -> None:
+        if not call.is_live:
+            return  # the caller gave up; the work would be for nobody
+        self.current = call
+        self.idle = None
+        if self.hook is not None:
+            self.trace("in", call.request)
+        tokens = restore(call.carried) if call.carried is not None else None
+        try:
+            value = await self.handle_request(call)
+            if value is not NO_REPLY:
+                call.reply(value)
+                if self.hook is not None:
+                    self.trace("out", value)
+            elif call.caller is not None:
+                # Who answers now is anybody's guess, so the caller no longer waits for this loop.
+                call.caller.waiting_on = None
+            if self.continuations:
+                await self._continue()
+        finally:
+            if tokens is not None:
+                forget(tokens)
+        self.current = None
+
+    async def hand_over(self, envelope: Cast | Info | Notice, handler: Callable[[Any], Awaitable[None]]) -> None:
+        """Run a handler that answers nothing, and what it asked to go on with."""
+        self.current = envelope
+        self.idle = None
+        if self.hook is not None:
+            self.trace("in", envelope.message)
+        carried = getattr(envelope, "carried", None)
+        tokens = restore(carried) if carried is not None else None
+        try:
+            await handler(envelope.message)
+            if self.continuations:
+                await self._continue()
+        finally:
+            if tokens is not None:
+                forget(tokens)
+        self.current = None
+
+    async def _continue(self) -> None:
+        while self.continuations:
+            await self.server.handle_continue(self.continuations.popleft())
+
+    def trace(self, direction: str, message: object) -> None:
+        """Tell the trace hook; one that raises is logged and removed."""
+        if self.hook is not None:
+            try:
+                self.hook(direction, message)
+            except Exception:
+                self.hook = None
+                self.system.logger.exception("trace hook of %r removed: it raised", self.ref.label)
+
+    # What ends it
+
+    def exit_signal(self, reason: ExitReason, sender: Ref | None) -> None:
+        """A linked peer died, or somebody called `exit` with anything but Killed."""
+        from alloy.otp.links import Exit
+
+        if not self.ref.alive:
+            return
+        if self.server.trap_exit:
+            self.mailbox.signal(Notice(Exit(sender, reason)))
+        elif not isinstance(reason, Normal) or sender is self.ref:
+            self.interrupt(reason)
+
+    def interrupt(self, reason: ExitReason) -> None:
+        """Cut the running part; `terminate` follows. The first reason counts."""
+        if self.requested is None:
+            self.requested = reason
+        self.attention = True
+        self.run_scope.cancel(reason=repr(reason))
+
+    def shut_down(self, reason: ExitReason, policy: ShutdownPolicy) -> None:
+        """The supervisor wants it to stop: at once, or when it has done what is queued if it traps exits."""
+        self.stopping = policy
+        self.parent_exit(reason)
+
+    def parent_exit(self, reason: ExitReason) -> None:
+        """An exit signal of the supervisor: to a server that traps exits it is the end, but in turn."""
+        if not self.ref.alive:
+            return
+        if self.running and self.server.trap_exit:
+            self.mailbox.signal(ParentStop(reason))
+        else:
+            self.interrupt(reason)
+
+    def kill(self) -> None:
+        """End it without `terminate`. It cannot be forced; while it goes on, that is reported."""
+        if self.ref.alive and not self.kill_scope.cancel_called:
+            self.attention = True
+            self.kill_scope.cancel(reason="killed")
+            self.system.report_stuck(self)
+
+    async def join(self, seconds: float = float("inf")) -> bool:
+        """Block until it is dead; False if `seconds` went by before."""
+        if not self.ref.alive:
+            await trio.lowlevel.checkpoint()
+            return True
+        parked = Parked()
+        self.notify(parked)
+        try:
+            return await parked.wait(self.system.deadlines, seconds) or not self.ref.alive
+        finally:
+            if self.joiners is not None:
+                self.joiners.remove(parked)
+
+    def notify(self, waker: Waker) -> None:
+        """Wake `waker` when it ends."""
+        if self.joiners is None:
+            self.joiners = []
+        self.joiners.append(waker)
+
+    # Helpers, and what it is entered in
+
+    def start_helper(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+        """Run `fn` beside the loop: its error is the process's, the process's end is its cancellation."""
+        if self.nursery is None or self.ref.process is None:
+            raise RuntimeError(f"{self.ref.label!r} has ended; it can start no task")
+        if self.helpers is None:
+            self.helpers = set()
+        scope = trio.CancelScope()
+        self.helpers.add(scope)
+        if self.run_scope.cancel_called:
+            scope.cancel(reason="its process is stopping")
+        self.nursery.start_soon(self._run_helper, scope, fn, args, name=f"{self.ref.label}: {fn!r}")
+
+    @enable_ki_protection
+    async def _run_helper(
+        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]
+    ) -> None:
+        try:
+            with scope:
+                await fn(*args)
+        except BaseException as caught:
+            error = unwrap(caught)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            if not is_cancellation(error):
+                self.interrupt(error.reason if isinstance(error, Stop) else Crash(error))
+        finally:
+            if self.helpers is not None:
+                self.helpers.discard(scope)
+                if not self.helpers and self.helpers_gone is not None:
+                    self.helpers_gone.wake()
+
+    async def _end_helpers(self) -> None:
+        for scope in self.helpers or ():
+            scope.cancel(reason="its process is stopping")
+        if self.helpers:
+            self.helpers_gone = Parked()
+            await self.helpers_gone.wait(self.system.deadlines)
+
+    def unlink(self, peer: Process) -> None:
+        """Forget a link, on this side."""
+        if self.links is not None:
+            self.links.pop(peer, None)
+
+    def enter(self, holding: Holding) -> None:
+        """Remember to be struck out of `holding`."""
+        if self.holdings is None:
+            self.holdings = {}
+        self.holdings[holding] = None
+
+
+class Exited:
+    """To a supervisor: a child has ended, in its own good order among the messages."""
+
+    __slots__ = ("process",)
+    is_urgent = False
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    async def act(self, process: Process) -> None:
+        """Let the supervisor decide."""
+        await process.handle_exit(self.process)
+
+
+class ParentStop:
+    """To a process that traps exits: its supervisor wants it to stop, after all that is queued."""
+
+    __slots__ = ("reason",)
+    is_urgent = True
+
+    def __init__(self, reason: ExitReason) -> None:
+        self.reason = reason
+
+    async def act(self, process: Process) -> None:
+        """Leave the loop."""
+        raise Stop(self.reason)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether `error`, once unwrapped, is nothing but cancellation."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_cancellation(inner) for inner in error.exceptions)
+    return isinstance(error, trio.Cancelled)

@@ -1,0 +1,499 @@
+"""Tasks: one function in a process of its own, waited for, shut down, let go, or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from otp.servers import (
+    Boom,
+    Do,
+    Trapping,
+    Worker,
+    child,
+    running_tasks,
+    seen,
+    settle,
+    system,
+    worker,
+)
+from trio.testing import MockClock
+
+from alloy import otp
+
+
+@asynccontextmanager
+async def tasks(*others: otp.ChildSpec, **flags: Any) -> AsyncIterator[tuple[otp.TaskSupervisor, otp.Ref]]:
+    """A task supervisor, as the object that starts tasks, and the root above it."""
+    supervisor = otp.TaskSupervisor(**flags)
+    async with system(otp.ChildSpec(start=lambda: supervisor, id="tasks", restart="temporary"), *others) as root:
+        yield supervisor, root
+
+
+async def double(number: float) -> float:
+    await trio.sleep(number)
+    return 2 * number
+
+
+async def fail(*args: object) -> Any:
+    raise Boom("boom")
+
+
+async def wait(seconds: float) -> float:
+    await trio.sleep(seconds)
+    return seconds
+
+
+# one task
+
+
+async def test_a_task_gives_its_result(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(double, 2)
+        assert trio.current_time() == 0
+
+        assert await task.wait() == 4
+        assert trio.current_time() == 2
+        assert await otp.wait_down(task.ref) == otp.Normal()
+
+
+async def test_a_result_can_be_fetched_long_after_the_task_has_ended(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(double, 2)
+        await trio.sleep(100)
+
+        assert await task.wait() == 4
+
+
+async def test_the_crash_of_a_task_raises_in_whoever_waits(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(fail)
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.wait()
+
+        assert caught.value.ref == task.ref
+        assert isinstance(caught.value.reason, otp.Crash)
+        assert isinstance(caught.value.__cause__, Boom)
+
+
+async def test_a_wait_gives_up_on_time_and_can_be_repeated(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(double, 7)
+        with pytest.raises(otp.CallTimeout):
+            await task.wait()
+        assert trio.current_time() == 5
+        assert task.ref.alive
+
+        assert await task.wait() == 14
+        assert trio.current_time() == 7
+
+
+async def test_a_wait_without_a_limit_waits(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        assert await (await supervisor.start(double, 500)).wait(timeout=None) == 1000
+
+
+async def test_a_killed_task_raises_in_whoever_waits(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(trio.sleep_forever)
+        otp.exit(task.ref, otp.Killed())
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.wait()
+
+        assert caught.value.reason == otp.Killed()
+
+
+async def test_a_task_that_crashes_is_never_restarted(autojump_clock: MockClock) -> None:
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+        raise Boom("boom")
+
+    async with tasks(max_restarts=0) as (supervisor, root):
+        await otp.wait_down((await supervisor.start(run)).ref)
+        await trio.sleep(1)
+
+        assert runs == [1]
+        assert await otp.count_children(await child(root, "tasks")) == otp.Counts(
+            specs=0, active=0, supervisors=0, workers=0
+        )
+
+
+async def test_a_task_is_a_child_of_its_supervisor(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, root):
+        task = await supervisor.start(trio.sleep_forever)
+
+        ref = await child(root, "tasks")
+        assert [info.ref for info in await otp.which_children(ref)] == [task.ref]
+        await otp.terminate_child(ref, task.ref)
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.wait()
+        assert caught.value.reason == otp.Shutdown()
+
+
+async def test_the_end_of_the_supervisor_ends_its_tasks(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, root):
+        task = await supervisor.start(trio.sleep_forever)
+        await otp.terminate_child(root, "tasks")
+
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.wait()
+        assert caught.value.reason == otp.Shutdown()
+        assert trio.current_time() == 0
+
+
+async def test_the_limit_of_tasks_is_that_of_the_supervisor(autojump_clock: MockClock) -> None:
+    async with tasks(max_children=1) as (supervisor, _):
+        await supervisor.start(trio.sleep_forever)
+        with pytest.raises(otp.ChildError) as caught:
+            await supervisor.start(trio.sleep_forever)
+
+        assert caught.value.code == "max_children"
+
+
+# shutdown and ignore
+
+
+async def test_shutdown_gives_the_result_that_had_already_come(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(double, 1)
+        await trio.sleep(2)
+
+        assert await task.shutdown() == 2
+
+
+@pytest.mark.parametrize("policy", [5.0, "brutal_kill"])
+async def test_shutdown_of_a_running_task_gives_nothing(autojump_clock: MockClock, policy: Any) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(trio.sleep_forever)
+
+        assert await task.shutdown(policy) is None
+        assert not task.ref.alive
+        assert trio.current_time() == 0
+
+
+async def test_shutdown_raises_where_the_task_had_ended_otherwise(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(fail)
+        await settle()
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.shutdown()
+
+        assert isinstance(caught.value.__cause__, Boom)
+
+
+async def test_shutdown_that_runs_out_of_time_kills_and_raises(autojump_clock: MockClock) -> None:
+    async def cleans_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(4)
+
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(cleans_up)
+        await settle()
+        with pytest.raises(otp.ServerExited) as caught:
+            await task.shutdown(2)
+
+        assert caught.value.reason == otp.Killed()
+        assert trio.current_time() == 4
+
+
+async def test_an_ignored_task_goes_on_and_nobody_hears_of_it(autojump_clock: MockClock) -> None:
+    done: list[float] = []
+
+    async def work() -> None:
+        await trio.sleep(3)
+        done.append(trio.current_time())
+
+    async with tasks() as (supervisor, _):
+        task = await supervisor.start(work)
+        task.ignore()
+        await trio.sleep(10)
+
+        assert done == [3]
+
+
+# links
+
+
+async def test_the_crash_of_a_linked_task_ends_the_process_that_started_it(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a", restart="temporary")) as (supervisor, root):
+        a = await child(root, "a")
+
+        async def start(server: Worker) -> None:
+            await supervisor.start(fail, link=True)
+
+        await otp.cast(a, start)
+
+        reason = await otp.wait_down(a)
+        assert isinstance(reason, otp.Crash)
+        assert isinstance(reason.exc, Boom)
+
+
+async def test_the_crash_of_a_task_that_is_not_linked_ends_nobody(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a")) as (supervisor, root):
+        a = await child(root, "a")
+
+        async def start(server: Worker) -> None:
+            await supervisor.start(fail)
+
+        await otp.call(a, Do(start))
+        await settle()
+
+        assert a.alive
+
+
+async def test_the_end_of_a_process_ends_the_tasks_linked_to_it(autojump_clock: MockClock) -> None:
+    started: list[Any] = []
+    async with tasks(worker("a", restart="temporary")) as (supervisor, root):
+        a = await child(root, "a")
+
+        async def start(server: Worker) -> None:
+            started.append(await supervisor.start(trio.sleep_forever, link=True))
+            started.append(await supervisor.start(trio.sleep_forever))
+
+        await otp.call(a, Do(start))
+        otp.exit(a, otp.Shutdown("x"))
+        await settle()
+
+        assert [task.ref.alive for task in started] == [False, True]
+
+
+async def test_a_server_that_traps_hears_of_the_end_of_its_linked_task(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a", kind=Trapping)) as (supervisor, root):
+        a = await child(root, "a")
+
+        async def start(server: Worker) -> Any:
+            return (await supervisor.start(fail, link=True)).ref
+
+        ref = await otp.call(a, Do(start))
+        [signal] = await seen(a)
+        assert isinstance(signal, otp.Exit)
+        assert signal.ref == ref
+        assert isinstance(signal.reason, otp.Crash)
+
+
+async def test_a_linked_task_needs_a_process(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        with pytest.raises(RuntimeError):
+            await supervisor.start(double, 1, link=True)
+
+
+# streams
+
+
+async def test_a_stream_gives_the_results_in_the_order_of_the_items(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _), supervisor.stream(double, [3, 1, 2], link=False) as results:
+        assert [result async for result in results] == [6, 2, 4]
+        assert trio.current_time() == 3
+
+
+async def test_an_unordered_stream_gives_them_as_they_come(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _), supervisor.stream(double, [3, 1, 2], ordered=False, link=False) as results:
+        assert [result async for result in results] == [2, 4, 6]
+
+
+async def test_a_stream_runs_so_many_at_a_time(autojump_clock: MockClock) -> None:
+    running = most = 0
+
+    async def work(_: int) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(1)
+        running -= 1
+
+    async with tasks() as (supervisor, _), supervisor.stream(work, range(10), max_concurrency=3, link=False) as results:
+        assert [result async for result in results] == [None] * 10
+    assert most == 3
+    assert trio.current_time() == 4
+
+
+async def test_a_stream_draws_its_items_as_it_goes(autojump_clock: MockClock) -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        number = 0
+        while True:
+            drawn.append(number)
+            yield number
+            number += 1
+
+    async with (
+        tasks() as (supervisor, _),
+        supervisor.stream(wait, items(), max_concurrency=2, link=False, window=4) as results,
+    ):
+        async for _result in results:
+            if len(drawn) > 3:
+                break
+    assert len(drawn) < 20
+
+
+async def test_an_item_that_crashes_is_a_crash_in_the_stream(autojump_clock: MockClock) -> None:
+    async def odd(number: int) -> int:
+        if number % 2 == 0:
+            raise Boom(f"even: {number}")
+        return number
+
+    async with tasks() as (supervisor, _), supervisor.stream(odd, [1, 2, 3], link=False) as results:
+        one, two, three = [result async for result in results]
+
+    assert (one, three) == (1, 3)
+    assert isinstance(two, otp.Crash)
+    assert isinstance(two.exc, Boom)
+
+
+async def test_an_item_that_takes_too_long_is_killed_where_that_is_asked_for(autojump_clock: MockClock) -> None:
+    async with (
+        tasks() as (supervisor, _),
+        supervisor.stream(wait, [1, 100, 2], timeout=3, on_timeout="kill_task", link=False) as results,
+    ):
+        one, late, two = [result async for result in results]
+
+        assert (one, two) == (1, 2)
+        assert isinstance(late, otp.Crash)
+        assert isinstance(late.exc, otp.CallTimeout)
+        assert trio.current_time() == 3
+
+
+async def test_each_item_has_its_time_from_its_own_start(autojump_clock: MockClock) -> None:
+    async with (
+        tasks() as (supervisor, _),
+        supervisor.stream(wait, [3, 3, 3, 3], timeout=4, max_concurrency=1, link=False) as results,
+    ):
+        assert [result async for result in results] == [3, 3, 3, 3]
+        assert trio.current_time() == 12
+
+
+async def test_an_item_that_takes_too_long_ends_the_stream_where_nothing_else_is_said(
+    autojump_clock: MockClock,
+) -> None:
+    async def consume(supervisor: otp.TaskSupervisor) -> None:
+        async with supervisor.stream(wait, [1, 100, 2], timeout=3, link=False) as results:
+            async for result in results:
+                got.append(result)
+
+    got: list[Any] = []
+    async with tasks() as (supervisor, root):
+        with pytest.raises(otp.CallTimeout):
+            await consume(supervisor)
+
+        assert got == [1]
+        assert trio.current_time() == 3
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_a_consumer_that_stops_early_ends_the_rest(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, root):
+        before = running_tasks()
+        async with supervisor.stream(wait, [0, 100, 100, 100], timeout=200, link=False) as results:
+            async for _ in results:
+                break
+
+        assert trio.current_time() == 0
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+        assert running_tasks() == before
+
+
+async def test_a_cancelled_consumer_ends_the_rest(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, root):
+        with trio.move_on_after(2):
+            async with supervisor.stream(wait, [100, 100], timeout=200, link=False) as results:
+                async for _ in results:
+                    raise AssertionError("nothing is ready")
+
+        assert trio.current_time() == 2
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_an_error_of_the_source_is_raised_after_the_tasks_were_ended(autojump_clock: MockClock) -> None:
+    def items() -> Iterator[float]:
+        yield 100
+        yield 100
+        raise Boom("source")
+
+    async def consume(supervisor: otp.TaskSupervisor) -> None:
+        async with supervisor.stream(wait, items(), timeout=200, link=False) as results:
+            async for _ in results:
+                raise AssertionError("nothing is ready")
+
+    async with tasks() as (supervisor, root):
+        with pytest.raises(Boom, match="source"):
+            await consume(supervisor)
+
+        assert trio.current_time() == 0
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_a_stream_that_meets_the_limit_of_its_supervisor_fails_and_leaves_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async def consume(supervisor: otp.TaskSupervisor) -> None:
+        async with supervisor.stream(wait, [100] * 3, timeout=200, max_concurrency=2, link=False) as results:
+            async for _ in results:
+                raise AssertionError("nothing is ready")
+
+    async with tasks(max_children=1) as (supervisor, root):
+        with pytest.raises(otp.ChildError) as caught:
+            await consume(supervisor)
+
+        assert caught.value.code == "max_children"
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_an_ordered_stream_does_not_run_ahead_of_a_slow_head_beyond_its_window(
+    autojump_clock: MockClock,
+) -> None:
+    started: list[int] = []
+
+    async def work(number: int) -> int:
+        started.append(number)
+        await trio.sleep(100 if number == 0 else 1)
+        return number
+
+    async with (
+        tasks() as (supervisor, _),
+        supervisor.stream(work, range(50), max_concurrency=4, timeout=200, link=False, window=10) as results,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def look() -> None:
+            await trio.sleep(99)
+            assert len(started) <= 10
+
+        nursery.start_soon(look)
+        assert [result async for result in results] == list(range(50))
+
+
+async def test_a_linked_stream_takes_its_consumer_down_when_an_item_crashes(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a", restart="temporary")) as (supervisor, root):
+
+        async def consume(server: Worker) -> None:
+            async with supervisor.stream(fail, [1, 2]) as results:
+                async for _ in results:
+                    server.log.append("result")
+
+        a = await child(root, "a")
+        await otp.cast(a, consume)
+
+        assert isinstance(await otp.wait_down(a), otp.Crash)
+        await settle()
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_a_linked_stream_needs_a_process(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _):
+        with pytest.raises(RuntimeError):
+            async with supervisor.stream(double, [1]):
+                raise AssertionError("opened")
+
+
+async def test_an_empty_stream_is_empty(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _), supervisor.stream(double, [], link=False) as results:
+        assert [result async for result in results] == []
