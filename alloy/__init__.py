@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alloy.agents import AgentRef, Busy, Health, QueueFull, Subscription, UnknownRequest, agent_child, open_agent
     from alloy.api import model, run, run_sync, stream
     from alloy.errors import AlloyError
     from alloy.llm import (
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         Event,
         Halt,
         HookError,
+        Lagged,
         Limits,
         MessageAdded,
         MessageFinished,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
         RunIncomplete,
         RunInfo,
         RunStarted,
+        Session,
         Status,
         Stream,
         TextDelta,
@@ -107,12 +110,14 @@ if TYPE_CHECKING:
 __all__ = [
     "HTTP",
     "Agent",
+    "AgentRef",
     "AlloyError",
     "AssistantMessage",
     "Audio",
     "AuthError",
     "BadRequest",
     "Block",
+    "Busy",
     "CacheMark",
     "Citation",
     "ConnectFailed",
@@ -125,8 +130,10 @@ __all__ = [
     "Event",
     "Fatal",
     "Halt",
+    "Health",
     "HookError",
     "Image",
+    "Lagged",
     "Limiter",
     "Limits",
     "Media",
@@ -146,6 +153,7 @@ __all__ = [
     "Prompt",
     "ProtocolError",
     "ProviderError",
+    "QueueFull",
     "QuotaExhausted",
     "Rate",
     "RateLimited",
@@ -162,6 +170,7 @@ __all__ = [
     "RunStarted",
     "ServerError",
     "ServerTool",
+    "Session",
     "Settings",
     "StaleReasoning",
     "Status",
@@ -169,6 +178,7 @@ __all__ = [
     "StopReason",
     "Stream",
     "StreamTruncated",
+    "Subscription",
     "Text",
     "TextDelta",
     "Thinking",
@@ -190,15 +200,18 @@ __all__ = [
     "TurnStarted",
     "Unknown",
     "UnknownMember",
+    "UnknownRequest",
     "UnsupportedFeature",
     "Usage",
     "UserMessage",
     "Video",
     "__version__",
+    "agent_child",
     "as_tool",
     "from_json",
     "handoff_to",
     "model",
+    "open_agent",
     "run",
     "run_sync",
     "stream",
@@ -209,7 +222,7 @@ __all__ = [
 
 # Where the names are, looked through in this order at first use: a program that uses `alloy.otp` alone loads
 # no word of models, and one on a scripted model no HTTP.
-_HOMES = ("errors", "version", "llm", "tools", "loop", "api", "providers.timeouts", "providers.http")
+_HOMES = ("errors", "version", "llm", "tools", "loop", "api", "providers.timeouts", "providers.http", "agents")
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ from alloy.loop.emitter import Callback, Tape, Watcher
 from alloy.loop.events import Event
 from alloy.loop.means import Means
 from alloy.loop.result import Out, Result
-from alloy.loop.stream import Outbox, Stream
+from alloy.loop.stream import Outbox, OwnCourse, Stream
 from alloy.loop.turn import Run
 from alloy.tools import Executor
 
@@ -130,7 +130,7 @@ async def _watched(prepared: AbstractAsyncContextManager[Run], outbox: Outbox) -
     async with prepared as ready:
         with sole_error():
             async with trio.open_nursery() as nursery:
-                stream: Stream[Any] = Stream(ready, outbox)
+                stream: Stream[Any] = Stream(OwnCourse(ready), outbox)
                 nursery.start_soon(stream.drive, name=f"alloy run {ready.state.run_id}")
                 yield stream
                 stream.close()

@@ -58,10 +58,9 @@ NOT_YET = {
         open_agent agent_child AgentRef Team team_child schedule_child
         Pending Approve Deny Answer Decision Session Health Compaction
         FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning Lagged Subscription
-        UnpricedModel Busy QueueFull UnknownRequest 
+        UnpricedModel Busy QueueFull UnknownRequest
         StoreError Fenced UnknownSession CorruptStore UnknownVersion
     """,
-    "alloy.otp": PROMISED["alloy.otp"],
     "alloy.stores": PROMISED["alloy.stores"],
     "alloy.testing": "auto_model offline check_store",
 }

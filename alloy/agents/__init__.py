@@ -1,1 +1,19 @@
+"""Agents that live: servers under supervisors, with one run at a time and everything else answered at once."""
 
+from alloy.agents.backlog import Subscription
+from alloy.agents.errors import Busy, QueueFull, UnknownRequest
+from alloy.agents.health import Health
+from alloy.agents.live import agent_child, agent_ref, open_agent
+from alloy.agents.ref import AgentRef
+
+__all__ = [
+    "AgentRef",
+    "Busy",
+    "Health",
+    "QueueFull",
+    "Subscription",
+    "UnknownRequest",
+    "agent_child",
+    "agent_ref",
+    "open_agent",
+]

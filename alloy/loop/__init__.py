@@ -5,6 +5,7 @@ from alloy.loop.delegate import as_tool, handoff_to
 from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
 from alloy.loop.events import (
     Event,
+    Lagged,
     MessageAdded,
     MessageFinished,
     Notice,
@@ -23,6 +24,7 @@ from alloy.loop.events import (
 )
 from alloy.loop.middleware import Block, Continue, Edit, Halt, Middleware
 from alloy.loop.result import Result, Status, ToolCallRecord
+from alloy.loop.session import Session
 from alloy.loop.state import RunInfo
 from alloy.loop.stream import Stream
 
@@ -36,6 +38,7 @@ __all__ = [
     "Event",
     "Halt",
     "HookError",
+    "Lagged",
     "Limits",
     "MessageAdded",
     "MessageFinished",
@@ -49,6 +52,7 @@ __all__ = [
     "RunIncomplete",
     "RunInfo",
     "RunStarted",
+    "Session",
     "Status",
     "Stream",
     "TextDelta",

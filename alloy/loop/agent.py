@@ -136,14 +136,15 @@ def as_fields(changes: Mapping[str, Any], limits: Limits = Limits(), *, also: It
     known = [*(field.name for field in attrs.fields(Agent)), "max_turns", *also]
     for name in changes:
         if name not in known:
-            raise TypeError(f"unknown option {name!r}{_closest(name, known)}; known: {', '.join(sorted(known))}")
+            raise TypeError(f"unknown option {name!r}{closest_of(name, known)}; known: {', '.join(sorted(known))}")
     fields = dict(changes)
     if "max_turns" in fields:
         fields["limits"] = attrs.evolve(fields.get("limits", limits), max_turns=fields.pop("max_turns"))
     return fields
 
 
-def _closest(name: str, known: Iterable[str]) -> str:
+def closest_of(name: str, known: Iterable[str]) -> str:
+    """The question whether the closest of these names was meant; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -170,6 +170,13 @@ class RunFinished(EventBase):
     result: Result[Any]
 
 
+@attrs.frozen
+class Lagged(EventBase):
+    """Only from `AgentRef.subscribe()`: here the reader has missed so many events."""
+
+    missed: int
+
+
 Event: TypeAlias = (
     RunStarted
     | TurnStarted
@@ -186,6 +193,7 @@ Event: TypeAlias = (
     | Notice
     | TurnFinished
     | RunFinished
+    | Lagged
 )
 
 

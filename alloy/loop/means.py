@@ -53,7 +53,11 @@ class Inbox(Protocol):
     """What is said to an agent while it works."""
 
     def take(self) -> Sequence[UserMessage]:
-        """All that waits, in order; it is part of the run from now on."""
+        """All that is to change the run's course, in order; it is part of the run from now on."""
+        ...
+
+    def take_next(self) -> Sequence[UserMessage]:
+        """The next thing to do once the run would be done: one message, or none."""
         ...
 
 
@@ -61,6 +65,9 @@ class Nobody:
     """The inbox of a run that nobody can steer."""
 
     def take(self) -> Sequence[UserMessage]:
+        return ()
+
+    def take_next(self) -> Sequence[UserMessage]:
         return ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +12,10 @@ from alloy.llm.content import JSON, ToolCall
 from alloy.llm.message import AssistantMessage, Prompt
 from alloy.llm.request import Request
 from alloy.loop.errors import HookError
+from alloy.loop.session import Session
 from alloy.loop.state import RunInfo, State
+
+log = logging.getLogger("alloy.loop")
 
 
 @attrs.frozen
@@ -51,6 +55,9 @@ class Middleware:
     A hook that raises, or returns what it may not, ends the run with a `HookError`.
     """
 
+    async def session_start(self, session: Session) -> Halt | None:
+        """A run begins, or an agent server its life. A halt keeps it from beginning."""
+
     async def before_completion(self, run: RunInfo, request: Request) -> Request | Halt | None:
         """A model is about to be asked. A request that is returned takes the place of this one."""
 
@@ -63,11 +70,16 @@ class Middleware:
     async def after_completion(self, run: RunInfo, message: AssistantMessage) -> Halt | Continue | None:
         """The model has given its final answer: it asks for no tool."""
 
+    async def session_end(self, session: Session) -> None:
+        """The run, or the agent server, is at its end. An error here is logged and changes nothing."""
+
 
 _ALLOWED: Mapping[str, tuple[type, ...]] = {
+    "session_start": (Halt,),
     "before_completion": (Request, Halt),
     "before_tool_call": (Block, Edit, Halt),
     "after_completion": (Halt, Continue),
+    "session_end": (),
 }
 
 
@@ -79,6 +91,22 @@ class Hooks:
             hook: tuple(m for m in middleware if getattr(type(m), hook) is not getattr(Middleware, hook))
             for hook in _ALLOWED
         }
+
+    async def session_start(self, session: Session) -> Halt | None:
+        """The first halt."""
+        for middleware in self._by_hook["session_start"]:
+            if (halt := await self._ask(middleware, "session_start", session)) is not None:
+                assert isinstance(halt, Halt)
+                return halt
+        return None
+
+    async def session_end(self, session: Session) -> None:
+        """Tell all; what goes wrong is logged."""
+        for middleware in self._by_hook["session_end"]:
+            try:
+                await self._ask(middleware, "session_end", session)
+            except HookError as error:
+                log.error("%s", error, exc_info=error)
 
     async def before_completion(self, state: State, request: Request) -> Request | Halt:
         """The request as all middleware want it, or the first halt."""
@@ -117,9 +145,9 @@ class Hooks:
             ) from error
         allowed = _ALLOWED[hook]
         if answer is not None and not isinstance(answer, allowed):
-            names = ", ".join(cls.__name__ for cls in allowed)
-            wrong = TypeError(f"{hook} may return {names} or None, got {answer!r}")
+            names = " or ".join([", ".join(cls.__name__ for cls in allowed), "None"] if allowed else ["None"])
+            wrong = TypeError(f"{hook} may return {names}, got {answer!r}")
             raise HookError(
-                f"{hook} of {name} returned {answer!r}; it may return {names} or None", hook=hook, middleware=name
+                f"{hook} of {name} returned {answer!r}; it may return {names}", hook=hook, middleware=name
             ) from wrong
         return answer

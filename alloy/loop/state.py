@@ -14,6 +14,7 @@ from alloy.llm.history import sendable, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
 from alloy.llm.usage import Usage
 from alloy.loop.result import Result, Status, ToolCallRecord
+from alloy.loop.session import Session
 from alloy.tools import Batch, Job
 
 if TYPE_CHECKING:
@@ -105,6 +106,10 @@ class State:
             usage=self.usage,
             deps=self.deps,
         )
+
+    def session(self) -> Session:
+        """The conversation as it stands."""
+        return Session(self.session_id, self.sendable(), self.usage)
 
     def sendable(self) -> tuple[Message, ...]:
         """The history, whole: calls under way have the result that they would have if the run ended now."""

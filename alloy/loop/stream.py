@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Generator
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import attrs
 import trio
 
+from alloy.errors import AlloyError
 from alloy.loop.events import Event, TextDelta
 from alloy.loop.result import Out, Result
 from alloy.loop.turn import Run
@@ -55,6 +56,39 @@ class Outbox:
         self._writer.set()
 
 
+class Course(Protocol):
+    """What a stream shows: a run of its own, or one that an agent does elsewhere."""
+
+    async def execute(self) -> Result[Any]:
+        """Go on to the end."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """End it now."""
+        ...
+
+    def snapshot(self) -> Result[Any]:
+        """What the result would be if it were cancelled now."""
+        ...
+
+
+@attrs.define(eq=False)
+class OwnCourse:
+    """A run that the stream itself does."""
+
+    run: Run
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def execute(self) -> Result[Any]:
+        return await self.run.execute(self.scope)
+
+    def cancel(self, reason: str) -> None:
+        self.scope.cancel(reason=reason)
+
+    def snapshot(self) -> Result[Any]:
+        return self.run.snapshot()
+
+
 class Stream(Generic[Out]):
     """A run under way: iterate for its events, then ask for its result. Made by `alloy.stream`.
 
@@ -63,18 +97,21 @@ class Stream(Generic[Out]):
     run wait, never miss events; a run that nobody reads waits too, until `result()` or the end of the block.
     """
 
-    def __init__(self, run: Run, outbox: Outbox) -> None:
-        self._run = run
+    def __init__(self, course: Course, outbox: Outbox) -> None:
+        self._course = course
         self._outbox = outbox
         self._batch: deque[Event] = deque()
-        self._scope = trio.CancelScope()
         self._done = trio.Event()
         self._result: Result[Out] | None = None
+        self._error: AlloyError | None = None
 
     async def drive(self) -> None:
         """Run to the end; the task of `alloy.stream` does this."""
         try:
-            self._result = await self._run.execute(self._scope)
+            self._result = await self._course.execute()
+            self._error = self._result.error
+        except AlloyError as error:
+            self._error = error
         finally:
             self._outbox.close()
             self._done.set()
@@ -107,24 +144,24 @@ class Stream(Generic[Out]):
             self._batch.clear()
             await self._outbox.take()
         await self._done.wait()
+        if self._error is not None:
+            raise self._error
         assert self._result is not None
-        if self._result.error is not None:
-            raise self._result.error
         return self._result
 
     def cancel(self) -> None:
         """End the run with status `cancelled`; `result()` has what was reached."""
-        self._scope.cancel(reason="Stream.cancel()")
+        self._course.cancel("Stream.cancel()")
 
     def close(self) -> None:
-        """End the run because nobody is there any more; no result is made."""
+        """End the run because nobody is there any more."""
         if not self._done.is_set():
             self._outbox.close()
-            self._scope.cancel(reason="the block of alloy.stream() was left")
+            self._course.cancel("the block of the stream was left")
 
     def snapshot(self) -> Result[Out]:
         """What the run has reached by now: its result once it has one, else as if it were cancelled here."""
-        return self._result if self._result is not None else self._run.snapshot()
+        return self._result if self._result is not None else self._course.snapshot()
 
 
 @attrs.frozen

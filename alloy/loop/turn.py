@@ -69,6 +69,7 @@ class Run:
     means: Means
     prompt: UserMessage | None
     inbox: Inbox = attrs.field(factory=Nobody)
+    owns_session: bool = True
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
 
@@ -89,6 +90,7 @@ class Run:
         agent_path: tuple[str, ...] = (),
         parent_call_id: str | None = None,
         inbox: Inbox | None = None,
+        owns_session: bool = True,
     ) -> Run:
         """Make a run, with its model at hand.
 
@@ -106,7 +108,15 @@ class Run:
             error.result = state.result(End(status=Status.ERROR, error=error))
             raise
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
-        return cls(state=state, model=model, emitter=emitter, means=means, prompt=prompt, inbox=inbox or Nobody())
+        return cls(
+            state=state,
+            model=model,
+            emitter=emitter,
+            means=means,
+            prompt=prompt,
+            inbox=inbox or Nobody(),
+            owns_session=owns_session,
+        )
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
         """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates."""
@@ -119,6 +129,8 @@ class Run:
             end = End(status=Status.ERROR, error=error)
         finally:
             working.reset(before)
+        if self.owns_session:
+            await self.hooks.session_end(self.state.session())
         return self.finish(end)
 
     def _working(self, call_id: str | None = None) -> Working:
@@ -153,11 +165,13 @@ class Run:
         self.emitter.emit(RunStarted, state.agent.name, self.model.name, state.session_id)
         if self.prompt is not None:
             self._add_prompt(self.prompt)
+        if self.owns_session and (halt := await self.hooks.session_start(state.session())) is not None:
+            return _halted(halt)
         self.system = await system_prompt(state.info())
         while state.turn < state.agent.limits.max_turns:
-            self._take_steering()
+            self._hear(self.inbox.take())
             end = await self._turn()
-            if end is not None and not self._is_steered_on(end):
+            if end is not None and not self._is_asked_for_more(end):
                 return end
         if state.agent.limits.wrap_up and isinstance(state.messages[-1], ToolMessage):
             await self._turn(wrap_up=True)
@@ -167,17 +181,17 @@ class Run:
         self.state.messages.append(prompt)
         self.emitter.emit(MessageAdded, prompt)
 
-    def _take_steering(self) -> bool:
+    def _hear(self, said: Sequence[UserMessage]) -> bool:
         """Add what was said meanwhile to the history; whether there was anything."""
-        said = self.inbox.take()
         for message in said:
             self._add_prompt(message)
         return bool(said)
 
-    def _is_steered_on(self, end: End) -> bool:
-        """Whether something was said in the last moment, so that a run that is done goes on after all."""
+    def _is_asked_for_more(self, end: End) -> bool:
+        """Whether a run that is done goes on after all: for what was said in the last moment, then what is next."""
         may_go_on = end.status is Status.COMPLETED and end.output is None
-        return may_go_on and self.state.turn < self.state.agent.limits.max_turns and self._take_steering()
+        may_go_on = may_go_on and self.state.turn < self.state.agent.limits.max_turns
+        return may_go_on and (self._hear(self.inbox.take()) or self._hear(self.inbox.take_next()))
 
     async def _turn(self, *, wrap_up: bool = False) -> End | None:
         """One answer and what follows from it; None to go on. A turn that wraps up runs no tools."""

@@ -98,3 +98,12 @@ class Stop(Exception):
 
 class Ignore(Exception):
     """Raised by `init`: there is nothing to run, and that is no error."""
+
+
+def why(error: BaseException) -> str:
+    """What an error says, in one line: of a `Stop` its reason, else type and message."""
+    if isinstance(error, Stop):
+        detail = error.reason.detail if isinstance(error.reason, Shutdown) else None
+        return str(detail) if detail is not None else repr(error.reason)
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

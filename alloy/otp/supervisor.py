@@ -26,7 +26,7 @@ from alloy.otp.policy import (
     ends_supervisor,
 )
 from alloy.otp.process import NO_REPLY, Process
-from alloy.otp.reasons import Crash, ExitReason, Ignore, NoProcess, Normal, Shutdown, Stop, error_of
+from alloy.otp.reasons import Crash, ExitReason, Ignore, NoProcess, Normal, Shutdown, Stop, error_of, why
 from alloy.otp.reports import drop_frames, log_failed_restart, log_gave_up
 from alloy.otp.server import Request, Server
 from alloy.otp.stopping import stop_process
@@ -180,7 +180,7 @@ class SupervisorProcess(Process):
         try:
             server = make_server(child.spec.start)
         except Exception as error:
-            raise StartFailed(child.spec.id) from error
+            raise StartFailed(child.spec.id, why(error)) from error
         child.is_supervisor = isinstance(server, Supervisor)
         process = server.process_type(server, child, self.system, self)
         if child.spec.keep_mailbox:
@@ -213,7 +213,7 @@ class SupervisorProcess(Process):
                 cause: BaseException = ServerExited(process.ref, process.ref.reason or NoProcess())
             case cause:
                 pass
-        raise StartFailed(child.spec.id) from cause
+        raise StartFailed(child.spec.id, why(cause)) from cause
 
     def _spawn(self, process: Process) -> None:
         assert self.nest is not None

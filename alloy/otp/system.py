@@ -19,7 +19,7 @@ from alloy.otp.events import SystemEvent
 from alloy.otp.feed import Feed
 from alloy.otp.policy import Restart, check_seconds
 from alloy.otp.process import Process
-from alloy.otp.reasons import ExitReason, Ignore, NoProcess, Normal, Shutdown, error_of
+from alloy.otp.reasons import ExitReason, Ignore, NoProcess, Normal, Shutdown, error_of, why
 from alloy.otp.stopping import StuckReport
 from alloy.otp.supervisor import Supervisor
 
@@ -93,7 +93,7 @@ class Root:
             await parked.wait(self.system.deadlines)
         if not self.process.running:
             failure = self.process.failure
-            detail = "its init raised Ignore" if isinstance(failure, Ignore) else ""
+            detail = "its init raised Ignore" if isinstance(failure, Ignore) else why(failure) if failure else ""
             raise StartFailed(self.process.child.spec.id, detail) from failure
 
     def begin_stop(self, reason: ExitReason) -> None:

@@ -1,0 +1,98 @@
+"""One accepted request, from the moment it is accepted to the moment it has its one outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from alloy import otp
+from alloy.llm.message import UserMessage
+from alloy.loop.agent import Agent, as_fields, closest_of
+from alloy.loop.emitter import Callback, Watcher
+from alloy.loop.means import Working
+from alloy.loop.result import Result
+
+PER_RUN = ("on_event", "until_tool", "settings", "limits", "max_turns", "deps")
+
+
+@attrs.frozen(kw_only=True)
+class PerRun:
+    """What a request may have other than its agent."""
+
+    watchers: tuple[Watcher, ...] = ()
+    changes: Mapping[str, Any] = attrs.field(factory=dict)
+    deps: object = None
+    has_deps: bool = False
+
+
+def per_run(options: Mapping[str, Any], agent: Agent[Any], *watchers: Watcher) -> PerRun:
+    """Check what a caller gives beside the prompt.
+
+    Raises:
+        TypeError: an option is none of those that a request may have; names the closest.
+        ValueError: one does not fit the agent.
+    """
+    for name in options:
+        if name not in PER_RUN:
+            raise TypeError(f"unknown option {name!r}{closest_of(name, PER_RUN)}; known: {', '.join(PER_RUN)}")
+    if (on_event := options.get("on_event")) is not None:
+        if not callable(on_event):
+            raise TypeError(f"on_event must be callable, got {on_event!r}")
+        watchers = (Callback(on_event), *watchers)
+    changes = as_fields({k: v for k, v in options.items() if k not in ("on_event", "deps")}, agent.limits)
+    agent.evolve(**changes)
+    return PerRun(watchers=watchers, changes=changes, deps=options.get("deps"), has_deps="deps" in options)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Entry:
+    """A request and its outcome: a result, an error, or the incarnation that died with it.
+
+    Attributes:
+        caller: the run that asks; None from outside any run.
+        scope: of its run, once that is on.
+    """
+
+    id: str
+    prompt: UserMessage
+    options: PerRun
+    caller: Working | None = None
+    scope: trio.CancelScope | None = None
+    done: trio.Event = attrs.field(factory=trio.Event)
+    _result: Result[Any] | None = None
+    _error: BaseException | None = None
+    _died_with: otp.Ref | None = None
+
+    def finish(self, result: Result[Any]) -> None:
+        """It has its result."""
+        self._result = result
+        self.done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """It will have no result, because of `error`."""
+        self._error = error
+        self.done.set()
+
+    def die_with(self, ref: otp.Ref) -> None:
+        """The server that worked on it is about to end."""
+        self._died_with = ref
+        self.done.set()
+
+    async def outcome(self) -> Result[Any]:
+        """Its result, once it is done.
+
+        Raises:
+            ServerExited: the server ended while it worked on this, or will not come back to it.
+        """
+        await self.done.wait()
+        if self._died_with is not None:
+            reason = await otp.wait_down(self._died_with)
+            cause = reason.exc if isinstance(reason, otp.Crash) else None
+            raise otp.ServerExited(self._died_with, reason) from cause
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result

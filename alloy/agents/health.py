@@ -1,0 +1,43 @@
+"""How an agent is, at one moment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from alloy.llm.usage import Usage
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """How an agent server is.
+
+    Attributes:
+        status: `"draining"` takes no new requests.
+        model: whom it asks.
+        request_id: the request that is worked on; None when idle.
+        turn: of its run; 0 when idle.
+        running_tools: the names of the tools that run now.
+        queued: how many requests wait.
+        max_pending: how many may.
+        restarts: how often its server was restarted.
+        stuck_threads: threads of tools that were given up and still work.
+        usage: of all its runs.
+        last_error: of the last run that failed; None if none did.
+        uptime: seconds since this incarnation began.
+    """
+
+    status: Literal["idle", "running", "paused", "draining"]
+    session_id: str
+    model: str
+    request_id: str | None
+    turn: int
+    running_tools: tuple[str, ...]
+    queued: int
+    max_pending: int
+    restarts: int
+    stuck_threads: int
+    usage: Usage
+    last_error: str | None
+    uptime: float

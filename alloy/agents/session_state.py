@@ -1,0 +1,201 @@
+"""What outlives an agent's server: the conversation, what waits for it, and what came of what was asked.
+
+It belongs to the child spec, which hands it to every incarnation. Only the server of the moment changes
+the conversation; whoever asked may withdraw, at once, what is theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from alloy import otp
+from alloy.agents.backlog import Backlog
+from alloy.agents.entry import Entry
+from alloy.agents.errors import UnknownRequest
+from alloy.llm.history import sendable
+from alloy.llm.message import Message, UserMessage
+from alloy.llm.usage import Usage
+from alloy.loop.agent import Agent
+from alloy.loop.emitter import Tape
+from alloy.loop.result import Result, Status
+from alloy.loop.session import Session
+from alloy.loop.turn import Run
+
+
+@attrs.define(eq=False, kw_only=True)
+class SessionState:
+    """An agent through all its incarnations.
+
+    Attributes:
+        agent: as it is now; `set_model` changes it.
+        queue: accepted requests that wait, in order.
+        current: the request that is worked on.
+        run: its run, once that has begun.
+        steering, follow_ups: what was said to the run and is not yet part of it.
+        entries: requests by id: those that are not done, and the last that are.
+        ref: the incarnation of the moment, dead or alive.
+        supervisor: who would bring the next one.
+        over: why there will be no next one; None while there may be.
+        waits_for: the agents that the current run waits for, and how often.
+    """
+
+    agent: Agent[Any]
+    id: str
+    keep_results: int
+    restart: otp.Restart
+    messages: tuple[Message, ...] = ()
+    usage: Usage = attrs.field(factory=Usage)
+    created_at: float = attrs.field(factory=time.time)
+    updated_at: float = attrs.field(factory=time.time)
+    queue: deque[Entry] = attrs.field(factory=deque)
+    current: Entry | None = None
+    run: Run | None = None
+    steering: deque[UserMessage] = attrs.field(factory=deque)
+    follow_ups: deque[UserMessage] = attrs.field(factory=deque)
+    entries: dict[str, Entry] = attrs.field(factory=dict)
+    finished: deque[str] = attrs.field(factory=deque)
+    tape: Tape = attrs.field(factory=Tape)
+    backlog: Backlog = attrs.field(factory=Backlog)
+    ref: otp.Ref | None = None
+    supervisor: otp.Ref | None = None
+    over: otp.ExitReason | None = None
+    appeared: trio.Event = attrs.field(factory=trio.Event)
+    incarnations: int = 0
+    last_error: str | None = None
+    waits_for: dict[SessionState, int] = attrs.field(factory=dict)
+
+    # The inbox of the run under way.
+
+    def take(self) -> Sequence[UserMessage]:
+        """See `alloy.loop.means.Inbox.take`."""
+        taken = tuple(self.steering)
+        self.steering.clear()
+        return taken
+
+    def take_next(self) -> Sequence[UserMessage]:
+        """See `alloy.loop.means.Inbox.take_next`."""
+        return (self.follow_ups.popleft(),) if self.follow_ups else ()
+
+    # The conversation.
+
+    def history(self) -> tuple[Message, ...]:
+        """All of it, what the run under way has reached included; always sendable."""
+        return self.run.snapshot().messages if self.run is not None else self.messages
+
+    def used(self) -> Usage:
+        """Of all runs, the one under way included."""
+        return self.usage + self.run.state.usage if self.run is not None else self.usage
+
+    def session(self) -> Session:
+        """The conversation as a value."""
+        return Session(self.id, self.history(), self.used(), {}, self.created_at, self.updated_at)
+
+    def absorb(self, result: Result[Any]) -> None:
+        """A run has ended like this: its messages and usage are the session's."""
+        self.messages = sendable(result.messages)
+        self.usage += result.usage
+        self.updated_at = time.time()
+        self.run = None
+
+    # Requests.
+
+    def accept(self, entry: Entry) -> None:
+        """Put a request behind the others."""
+        self.entries[entry.id] = entry
+        self.queue.append(entry)
+
+    def find(self, request_id: str) -> Entry:
+        """A request by its id.
+
+        Raises:
+            UnknownRequest: there is none.
+        """
+        if (entry := self.entries.get(request_id)) is None:
+            raise UnknownRequest(
+                f"no request {request_id!r} is known; the last {self.keep_results} results are kept",
+                request_id=request_id,
+            )
+        return entry
+
+    def settle(self, entry: Entry) -> None:
+        """A request is done; of those that are, only so many are remembered."""
+        self.finished.append(entry.id)
+        while len(self.finished) > self.keep_results:
+            self.entries.pop(self.finished.popleft(), None)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Whoever asked is not interested any more: take the request out, or stop its run."""
+        if entry in self.queue:
+            self.queue.remove(entry)
+            entry.finish(
+                Result(status=Status.CANCELLED, messages=self.messages, session_id=self.id, request_id=entry.id)
+            )
+            self.settle(entry)
+        elif entry.scope is not None:
+            entry.scope.cancel(reason="the request was withdrawn")
+
+    # Its server, through the incarnations.
+
+    def whereis(self) -> otp.Ref | None:
+        """The incarnation that lives now; None between two."""
+        return self.ref if self.ref is not None and self.ref.alive else None
+
+    def up(self, ref: otp.Ref, supervisor: otp.Ref | None) -> None:
+        """A new incarnation lives."""
+        self.ref = ref
+        self.supervisor = supervisor
+        self.over = None
+        self.incarnations += 1
+        self.appeared.set()
+        self.appeared = trio.Event()
+
+    def close(self, reason: otp.ExitReason) -> None:
+        """There will be no next incarnation: whoever waits is told."""
+        self.over = reason
+        for entry in tuple(self.queue):
+            entry.fail(otp.ServerExited(self.ref or self, reason))
+            self.settle(entry)
+        self.queue.clear()
+
+    async def wait_next(self) -> None:
+        """Wait until a server is alive.
+
+        Raises:
+            ServerExited: none will be.
+        """
+        while self.ref is None or not self.ref.alive:
+            if self.over is None:
+                await self._wait_change()
+            if self.over is not None:
+                raise otp.ServerExited(self.ref or self, self.over)
+
+    async def wait_done(self, entry: Entry) -> None:
+        """Wait until a request has its outcome, or nobody is left to give it one."""
+        while not entry.done.is_set():
+            await self._wait_change(entry.done)
+
+    async def _wait_change(self, done: trio.Event | None = None) -> None:
+        """Wait for the next incarnation, or for the supervisor's end, which closes this; or for `done`."""
+        if self.ref is not None and not self.ref.alive and self.restart is otp.Restart.TEMPORARY:
+            self.close(self.ref.reason or otp.NoProcess())
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def first(what: Any) -> None:
+                await what()
+                nursery.cancel_scope.cancel(reason="one of them has come")
+
+            nursery.start_soon(first, (done or self.appeared).wait)
+            if self.supervisor is not None:
+                nursery.start_soon(first, self._supervisor_ends)
+
+    async def _supervisor_ends(self) -> None:
+        assert self.supervisor is not None
+        reason = await otp.wait_down(self.supervisor)
+        self.close(reason)
