@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     )
     from alloy.providers.http import HTTP
     from alloy.providers.timeouts import Timeouts
+    from alloy.teams import Team
     from alloy.tools import Fatal, Tool, ToolContext, ToolError, ToolRetry, tool
     from alloy.version import __version__
 
@@ -179,6 +180,7 @@ __all__ = [
     "Stream",
     "StreamTruncated",
     "Subscription",
+    "Team",
     "Text",
     "TextDelta",
     "Thinking",
@@ -222,7 +224,7 @@ __all__ = [
 
 # Where the names are, looked through in this order at first use: a program that uses `alloy.otp` alone loads
 # no word of models, and one on a scripted model no HTTP.
-_HOMES = ("errors", "version", "llm", "tools", "loop", "api", "providers.timeouts", "providers.http", "agents")
+_HOMES = ("errors", "version", "llm", "tools", "loop", "api", "providers.timeouts", "providers.http", "agents", "teams")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 import trio
 
@@ -27,6 +27,8 @@ from alloy.tools import Executor
 
 if TYPE_CHECKING:
     from alloy.providers.http import HTTP
+
+SharedHTTP: TypeAlias = "HTTP"  # for the layers above, which know no providers
 
 
 def model(
@@ -194,6 +196,13 @@ def _agent(agent: Agent[Any] | None, changes: Mapping[str, Any]) -> Agent[Any]:
     return agent.evolve(**changes) if changes else agent
 
 
+def open_http() -> AbstractAsyncContextManager[HTTP]:
+    """Connections for several runs to share, with nothing but the defaults."""
+    from alloy.providers.http import HTTP
+
+    return HTTP()
+
+
 class Connections:
     """The way to the models: over an `HTTP` that was given, else one of its own, opened when it is first needed.
 
@@ -227,9 +236,7 @@ class Connections:
         if not isinstance(target, VendorModel):
             return target
         if self._http is None:
-            from alloy.providers.http import HTTP
-
-            self._http = await self._opened.enter_async_context(HTTP())
+            self._http = await self._opened.enter_async_context(open_http())
         return target.with_http(self._http)
 
 

@@ -55,10 +55,10 @@ PROMISED = {
 NOT_YET = {
     "alloy": """
         resume recover Form Ask Logging Telemetry ApproveTools Budget
-        open_agent agent_child AgentRef Team team_child schedule_child
-        Pending Approve Deny Answer Decision Session Health Compaction
-        FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning Lagged Subscription
-        UnpricedModel Busy QueueFull UnknownRequest
+            team_child schedule_child
+        Pending Approve Deny Answer Decision Compaction
+        FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning
+        UnpricedModel
         StoreError Fenced UnknownSession CorruptStore UnknownVersion
     """,
     "alloy.stores": PROMISED["alloy.stores"],

@@ -194,6 +194,10 @@ class AgentRef(Generic[Out]):
 
     # What is to be known of it.
 
+    def used(self) -> Usage:
+        """What all its runs have used so far; also while no server is up."""
+        return self._state.used()
+
     @asynccontextmanager
     async def subscribe(self, *, since: int = 0, buffer: int = 256) -> AsyncIterator[Subscription]:
         """Watch the events of all its runs, those of late first. Never slows a run.

@@ -10,7 +10,7 @@ import inspect
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
@@ -34,7 +34,7 @@ from alloy.agents.requests import (
 )
 from alloy.agents.run_graph import serving
 from alloy.agents.session_state import SessionState
-from alloy.api import Connections
+from alloy.api import Connections, SharedHTTP
 from alloy.llm.errors import AuthError
 from alloy.llm.message import Message, UserMessage, as_user_message, mint
 from alloy.loop.delegate import Chats
@@ -46,9 +46,6 @@ from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
 from alloy.tools import Executor
-
-if TYPE_CHECKING:
-    from alloy.providers.http import HTTP
 
 log = logging.getLogger("alloy.agents")
 
@@ -72,7 +69,7 @@ class Options:
     """
 
     deps: object = None
-    http: HTTP | None = None
+    http: SharedHTTP | None = None
     max_pending: int = 16
     keep_results: int = 256
     pubsub: otp.PubSub | None = None
@@ -136,8 +133,7 @@ class AgentServer(otp.Server):
                 await _call(self.options.on_shutdown, session)
         finally:
             await self._connections.__aexit__(None, None, None)
-        is_final = isinstance(reason, otp.Normal) or (isinstance(reason, otp.Shutdown) and reason.cause is not None)
-        if is_final:
+        if state.restart is not otp.Restart.PERMANENT and _is_final(reason):
             state.close(reason)
 
     async def handle_info(self, message: Any) -> None:
@@ -380,6 +376,15 @@ class AgentServer(otp.Server):
             state.queue.appendleft(entry)
         state.steering.clear()
         state.follow_ups.clear()
+
+
+def _is_final(reason: otp.ExitReason) -> bool:
+    """Whether the server ended of its own will; a shutdown by its supervisor may be followed by a restart."""
+    match reason:
+        case otp.Normal() | otp.Shutdown(detail=BaseException()):
+            return True
+        case _:
+            return False
 
 
 @attrs.define(eq=False)

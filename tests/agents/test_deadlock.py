@@ -94,10 +94,10 @@ async def test_the_events_of_a_delegate_are_in_the_stream_of_the_root(autojump_c
         async with alloy.stream("go", world.agent("a", calls("ask", id="c1", who="b"), says("ok"))) as stream:
             events = [event async for event in stream]
         async with ref.subscribe() as subscription:
-            own = [await subscription.__anext__() for _ in range(6)]
+            own = [await subscription.__anext__() for _ in range(7)]
 
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     inner = [event for event in events if event.agent_path == ("a", "b")]
     assert {event.parent_call_id for event in inner} == {"c1"}
-    assert [event.seq for event in own] == [1, 2, 3, 4, 5, 6]
+    assert [event.seq for event in own] == [1, 2, 3, 4, 5, 6, 7]
     assert [type(event) for event in own] == [type(event) for event in inner]
