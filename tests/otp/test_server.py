@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -695,3 +697,82 @@ async def test_a_crash_report_shows_the_formatted_status_and_never_the_raw_state
         assert "worker" in text
         assert "boom" in text
         assert "Traceback" in text
+
+
+async def test_a_report_survives_what_cannot_be_shown(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unshowable(Worker):
+        def format_status(self) -> object:
+            raise RuntimeError("no status")
+
+    class Message:
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+        async def __call__(self, server: Worker) -> None:
+            raise Boom("the real error")
+
+    async with alone(Unshowable) as ref:
+        reason = await ends(ref, Message())
+
+        assert isinstance(reason, otp.Crash)
+        assert str(reason.exc) == "the real error"
+        [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert "the real error" in logging.Formatter().format(record)
+
+
+async def test_a_ref_keeps_nothing_of_a_dead_server(autojump_clock: MockClock) -> None:
+    async with system(worker("a", restart="temporary")) as root:
+        a = await child(root, "a")
+        state = weakref.ref(await otp.get_state(a))
+        await ends(a, crashes())
+        gc.collect()
+
+        assert state() is None
+        assert not a.alive
+
+
+@pytest.mark.parametrize("seconds", [-1, "1"])
+async def test_times_that_make_no_sense_are_refused(autojump_clock: MockClock, seconds: Any) -> None:
+    async def idle(server: Worker) -> None:
+        with pytest.raises((ValueError, TypeError)):
+            server.idle_after(seconds)
+
+    async with alone() as ref:
+        await otp.call(ref, Do(idle))
+        with pytest.raises((ValueError, TypeError)):
+            otp.send_after(ref, 1, seconds)
+        with pytest.raises((ValueError, TypeError)):
+            await otp.stop(ref, timeout=seconds)
+
+        assert ref.alive
+
+
+async def test_delayed_sends_of_the_same_moment_arrive_in_the_order_they_were_made(autojump_clock: MockClock) -> None:
+    async with alone() as ref:
+        for number in range(20):
+            otp.send_after(ref, number, 1)
+        await trio.sleep(2)
+
+        assert await seen(ref) == list(range(20))
+
+
+async def test_a_helper_cannot_outlive_a_killed_server(autojump_clock: MockClock) -> None:
+    ended: list[float] = []
+
+    async def helper() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    async def start(server: Worker) -> None:
+        server.start_soon(helper)
+
+    async with alone(init=start) as ref:
+        await trio.sleep(1)
+        otp.exit(ref, otp.Killed())
+        await otp.wait_down(ref)
+
+        assert ended == [1]

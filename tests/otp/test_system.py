@@ -385,6 +385,26 @@ def test_with_signals_the_second_kills() -> None:
     assert log == ["start a", "start b"]
 
 
+def test_with_signals_one_that_comes_during_the_start_rolls_it_back() -> None:
+    async def init(server: Worker) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep(10)
+
+    async def main() -> None:
+        log.clear()
+        supervisor = otp.Supervisor(children=[worker("a", log), worker("b", log, init=init), worker("c", log)])
+        with suppress(otp.StartFailed, otp.SystemDown), trio.fail_after(NEVER):
+            async with otp.open_system(supervisor, signals=True):
+                await trio.sleep_forever()
+        assert trio.current_time() == 0
+
+    log: list[str] = []
+    for _ in range(20):  # the receiver must be there before the first child, whatever the scheduler does
+        run(main)
+
+        assert log == ["start a", "stop a"]
+
+
 def test_without_signals_the_handlers_of_others_stay() -> None:
     def handler(number: int, frame: object) -> None:
         log.append(f"signal {number}")
@@ -545,4 +565,41 @@ async def test_the_body_may_leave_while_servers_are_busy(autojump_clock: MockClo
         await otp.cast(await child(root, "a"), raises(Boom()))
 
     assert log == ["start a", "stop a"]
+    assert trio.current_time() == 0
+
+
+async def test_what_goes_up_through_many_supervisors_still_names_the_error_below(autojump_clock: MockClock) -> None:
+    spec = worker("leaf")
+    for name in ("three", "two", "one"):
+        spec = under(name, spec, max_restarts=0)
+
+    async def body(root: otp.Ref) -> None:
+        ref = root
+        for name in ("one", "two", "three", "leaf"):
+            ref = await child(ref, name)
+        await otp.cast(ref, crashes())
+
+    error = await downfall(body, spec, max_restarts=0)
+
+    assert error.reason == otp.Shutdown()
+    assert any(isinstance(cause, Boom) for cause in causes(error))
+
+
+async def test_a_system_opened_in_a_cancelled_scope_leaves_nothing(autojump_clock: MockClock) -> None:
+    log: list[str] = []
+    before = running_tasks()
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="too late")
+        async with system(worker("a", log)):
+            await trio.lowlevel.checkpoint()
+
+    assert scope.cancelled_caught
+    assert running_tasks() == before
+    assert log in ([], ["start a", "stop a"])
+
+
+async def test_a_timer_that_is_still_set_does_not_hold_up_the_end(autojump_clock: MockClock) -> None:
+    async with system(worker("a")) as root:
+        otp.send_after(await child(root, "a"), "late", 1000)
+
     assert trio.current_time() == 0

@@ -497,3 +497,68 @@ async def test_a_linked_stream_needs_a_process(autojump_clock: MockClock) -> Non
 async def test_an_empty_stream_is_empty(autojump_clock: MockClock) -> None:
     async with tasks() as (supervisor, _), supervisor.stream(double, [], link=False) as results:
         assert [result async for result in results] == []
+
+
+async def test_a_linked_stream_in_a_server_leaves_it_as_it_was(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a", restart="temporary")) as (supervisor, root):
+
+        async def consume(server: Worker) -> Any:
+            async with supervisor.stream(double, [1, 2, 3]) as results:
+                return [result async for result in results]
+
+        a = await child(root, "a")
+        assert await otp.call(a, Do(consume)) == [2, 4, 6]
+        await settle()
+        assert a.alive
+
+
+async def test_a_linked_stream_that_is_left_early_does_not_harm_its_server(autojump_clock: MockClock) -> None:
+    async with tasks(worker("a", restart="temporary")) as (supervisor, root):
+
+        async def consume(server: Worker) -> Any:
+            async with supervisor.stream(wait, [1, 100, 100], timeout=200) as results:
+                return await anext(results)
+
+        a = await child(root, "a")
+        assert await otp.call(a, Do(consume)) == 1
+        await settle()
+        assert a.alive
+        assert (await otp.count_children(await child(root, "tasks"))).active == 0
+
+
+async def test_an_unordered_stream_keeps_the_order_of_finishing_for_a_slow_reader(autojump_clock: MockClock) -> None:
+    async with tasks() as (supervisor, _), supervisor.stream(wait, [1, 4, 3, 2], ordered=False, link=False) as results:
+        first = await anext(results)
+        await trio.sleep(10)
+
+        assert [first, *[result async for result in results]] == [1, 2, 3, 4]
+
+
+async def test_a_task_may_return_an_exception_or_none(autojump_clock: MockClock) -> None:
+    value = KeyError("a value")
+
+    async def give(result: object) -> object:
+        return result
+
+    async with tasks() as (supervisor, _):
+        assert await (await supervisor.start(give, value)).wait() is value
+        assert await (await supervisor.start(give, None)).wait() is None
+
+
+async def test_many_may_wait_for_one_task(autojump_clock: MockClock) -> None:
+    results: list[float] = []
+
+    async def ask(task: otp.Task[float]) -> None:
+        results.append(await task.wait())
+
+    async with tasks() as (supervisor, _), trio.open_nursery() as nursery:
+        task = await supervisor.start(double, 2)
+        for _ in range(5):
+            nursery.start_soon(ask, task)
+
+    assert results == [4] * 5
+
+
+async def test_a_task_supervisor_that_does_not_run_starts_nothing(autojump_clock: MockClock) -> None:
+    with pytest.raises((RuntimeError, otp.ServerExited)):
+        await otp.TaskSupervisor().start(double, 1)
