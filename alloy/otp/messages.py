@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import Any, TypeVar
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled, wait_task_rescheduled
 
 from alloy.otp.address import Address, Ref, find, resolve
 from alloy.otp.context import current_process, snapshot, waiting_loop
@@ -61,7 +61,8 @@ async def call(to: Address, request: Request[T], *, timeout: float | None = 5.0,
         mailbox.request(slot)
         if timeout is not None:
             process.system.deadlines.add(slot, trio.current_time() + timeout)
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     if caller is process or process.waiting_on is not None:
         check_wait(caller, process)
     slot = ReplyTo(request, mailbox, process.ref, caller)
@@ -70,7 +71,8 @@ async def call(to: Address, request: Request[T], *, timeout: float | None = 5.0,
     try:
         if timeout is not None:
             process.system.deadlines.add(slot, trio.current_time() + timeout)
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     finally:
         caller.waiting_on = None
 
@@ -207,10 +209,12 @@ async def system_call(
     if timeout is not None:
         process.system.deadlines.add(slot, trio.current_time() + timeout)
     if caller is None:
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     caller.waiting_on = process.mailbox
     try:
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     finally:
         caller.waiting_on = None
 

@@ -274,9 +274,9 @@ class Process:
         if self.running:
             await self.server.terminate(reason)
 
-    async def handle_request(self, call: ReplyTo[Any]) -> object:
+    def handle_request(self, call: ReplyTo[Any]) -> Awaitable[object]:
         """Answer a call; NO_REPLY where somebody else will."""
-        return await self.server.handle_call(call.request, call)
+        return self.server.handle_call(call.request, call)
 
     async def handle_exit(self, process: Process) -> None:
         """A child has ended."""
@@ -302,7 +302,10 @@ class Process:
                 continue
             kind = type(envelope)
             if kind is ReplyTo:
-                mailbox.taken()
+                if mailbox.waiting:
+                    mailbox.taken()
+                else:
+                    mailbox.size -= 1
                 await self._answer(envelope)  # type: ignore[arg-type]  # its type was looked at
             elif kind is Cast:
                 mailbox.taken()
@@ -344,7 +347,7 @@ class Process:
         return True
 
     async def _answer(self, call: ReplyTo[Any]) -> None:
-        if not call.is_live:
+        if call.task is None:
             return  # the caller gave up; the work would be for nobody
         self.current = call
         self.idle = None
