@@ -250,6 +250,25 @@ async def test_a_kept_mailbox_keeps_its_order(autojump_clock: MockClock) -> None
         assert await seen(last) == [1, 2, 3]
 
 
+async def test_the_next_incarnation_gets_the_mail_of_the_last_and_not_its_signals(autojump_clock: MockClock) -> None:
+    async with system(worker("a", keep_mailbox=True, kind=Trapping), worker("b", restart="temporary")) as root:
+        a, b = await child(root, "a"), await child(root, "b")
+
+        async def watch(server: Worker) -> None:
+            otp.monitor(b)
+            otp.link(b)
+
+        await otp.call(a, Do(watch))
+        await busy(a, 1)
+        await ends(b, crashes())  # a Down and an Exit wait now
+        otp.send(a, "mail")
+        otp.exit(a, otp.Killed())
+        await otp.wait_down(a)
+        await trio.sleep(2)
+
+        assert await seen(await child(root, "a")) == ["mail"]
+
+
 async def test_who_waits_for_room_in_a_kept_mailbox_goes_on_waiting_over_a_restart(autojump_clock: MockClock) -> None:
     replies: list[Any] = []
 
