@@ -6,7 +6,6 @@ import functools
 import logging
 import random
 from collections import Counter
-from typing import Any
 
 import trio
 import trio.testing
@@ -26,11 +25,11 @@ class Echoer(otp.Server):
     async def init(self) -> None:
         names.register(self.number)
 
-    async def handle_call(self, request: Any, reply_to: otp.ReplyTo[Any]) -> int:
+    async def handle_call(self, request: object, reply_to: otp.ReplyTo[int]) -> int:
         await trio.sleep(0.01)
         return self.number
 
-    async def handle_info(self, message: Any) -> None:
+    async def handle_info(self, message: object) -> None:
         raise RuntimeError("chaos")
 
 

@@ -15,7 +15,8 @@ from alloy.otp.errors import ChildError
 from alloy.otp.policy import Strategy
 from alloy.otp.process import Process
 from alloy.otp.reasons import Shutdown
-from alloy.otp.supervisor import Supervisor, SupervisorProcess
+from alloy.otp.supervision import SupervisorProcess
+from alloy.otp.supervisor import Supervisor
 
 
 class DynamicProcess(SupervisorProcess):

@@ -12,7 +12,7 @@ from alloy.otp.messages import system_call
 from alloy.otp.process import Process
 from alloy.otp.server import Server
 from alloy.otp.stopping import stack_of
-from alloy.otp.supervisor import SupervisorProcess
+from alloy.otp.supervision import SupervisorProcess
 
 
 async def get_state(ref: Address, *, timeout: float | None = 5.0) -> Server:

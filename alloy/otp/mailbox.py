@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class NoReply:
+    """The type of `NO_REPLY`."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+NO_REPLY: Any = NoReply()
+
+
 class ReplyTo(Generic[T]):
     """One call, until it is answered: hand it to anybody, who replies at most once.
 
@@ -141,22 +151,6 @@ class Signal(Protocol):
     async def act(self, process: Process) -> None:
         """Run in the process's own task, between two messages."""
         ...
-
-
-class Notice:
-    """A message for `handle_info` that the process layer sends: `Down`, `Exit`, `Lagged`."""
-
-    __slots__ = ("is_dropped", "message")
-    is_urgent = False
-
-    def __init__(self, message: object) -> None:
-        self.message = message
-        self.is_dropped = False
-
-    async def act(self, process: Process) -> None:
-        """Hand it to the server, unless it was taken back."""
-        if not self.is_dropped:
-            await process.hand_over(self, process.server.handle_info)
 
 
 Mail: TypeAlias = ReplyTo[Any] | Cast | Info

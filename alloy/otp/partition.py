@@ -17,7 +17,8 @@ from alloy.otp.child import ChildSpec, check_count
 from alloy.otp.process import Process
 from alloy.otp.registry import Registry, Via
 from alloy.otp.server import Server
-from alloy.otp.supervisor import Supervisor, SupervisorProcess
+from alloy.otp.supervision import SupervisorProcess
+from alloy.otp.supervisor import Supervisor
 
 
 class PartitionProcess(SupervisorProcess):
@@ -63,7 +64,10 @@ class PartitionSupervisor(Supervisor):
         self.validate()
 
     def via(self, key: Hashable) -> Via:
-        """The address of the partition for `key`: an int by its remainder, anything else by a stable hash of its repr."""
+        """The address of the partition for `key`.
+
+        An int goes by its remainder, anything else by a stable hash of its repr.
+        """
         return self.registry.via(self.partition_of(key))
 
     def partition_of(self, key: Hashable) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import attrs
 import trio
 from trio.lowlevel import Task, current_task, enable_ki_protection
 
@@ -23,9 +24,11 @@ from alloy.otp.address import Ref
 from alloy.otp.context import current_process, forget, restore
 from alloy.otp.deadlines import Parked
 from alloy.otp.events import ChildExited, ChildStarted, PoisonDropped
-from alloy.otp.mailbox import Cast, Envelope, Info, Mailbox, Notice, ReplyTo
+from alloy.otp.helpers import Helpers, is_cancellation
+from alloy.otp.mailbox import NO_REPLY, Cast, Envelope, Info, Mailbox, ReplyTo
 from alloy.otp.reasons import UNSET, Crash, ExitReason, Ignore, Killed, Normal, Shutdown, Stop, is_abnormal
 from alloy.otp.reports import drop_frames, log_poison, report_end
+from alloy.otp.signals import Exit, Exited, Notice, ParentStop
 
 if TYPE_CHECKING:
     from alloy.otp.child import Child
@@ -35,16 +38,6 @@ if TYPE_CHECKING:
     from alloy.otp.system import System
 
 Hook: TypeAlias = Callable[[str, object], None]
-
-
-class NoReply:
-    """The type of `NO_REPLY`."""
-
-    def __repr__(self) -> str:
-        return "NO_REPLY"
-
-
-NO_REPLY: Any = NoReply()
 
 
 class Holding(Protocol):
@@ -63,75 +56,54 @@ class Waker(Protocol):
         ...
 
 
+@attrs.define(eq=False, repr=False)
 class Process:
     """One incarnation of a server: its task, its mailbox, and all that hangs on its life."""
 
-    __slots__ = (
-        "attention",
-        "child",
-        "continuations",
-        "current",
-        "failure",
-        "helpers",
-        "helpers_gone",
-        "holdings",
-        "hook",
-        "idle",
-        "joiners",
-        "kill_scope",
-        "links",
-        "mailbox",
-        "monitoring",
-        "monitors",
-        "nursery",
-        "parent",
-        "parting",
-        "ref",
-        "requested",
-        "run_scope",
-        "running",
-        "server",
-        "starter",
-        "stopping",
-        "suspended",
-        "system",
-        "task",
-        "waiting_on",
-    )
+    server: Server
+    child: Child
+    system: System
+    parent: Process | None
+    ref: Ref = attrs.field(init=False)
+    mailbox: Mailbox = attrs.field(init=False)
+    kill_scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    run_scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    task: Task | None = attrs.field(init=False, default=None)
+    # The nursery its task is in, for its helpers.
+    nursery: trio.Nursery | None = attrs.field(init=False, default=None)
+    # Who waits for init, and what that raised.
+    starter: Parked | None = attrs.field(init=False, default=None)
+    failure: BaseException | None = attrs.field(init=False, default=None)
+    # Init is done; stays true to the end.
+    running: bool = attrs.field(init=False, default=False)
+    # Why the run scope was cancelled; how the supervisor is stopping it.
+    requested: ExitReason | None = attrs.field(init=False, default=None)
+    stopping: ShutdownPolicy | None = attrs.field(init=False, default=None)
+    # A reply that waits for terminate.
+    parting: tuple[ReplyTo[Any], object] | None = attrs.field(init=False, default=None)
+    # What a handler has, or had when it failed.
+    current: Envelope | None = attrs.field(init=False, default=None)
+    # Whom the main task waits for.
+    waiting_on: Mailbox | tuple[Mailbox, ...] | None = attrs.field(init=False, default=None)
+    suspended: bool = attrs.field(init=False, default=False)
+    # The loop must look at `requested` and `suspended`.
+    attention: bool = attrs.field(init=False, default=False)
+    # The rest is rarely used, and made when it is.
+    idle: tuple[float, object] | None = attrs.field(init=False, default=None)
+    continuations: deque[object] | None = attrs.field(init=False, default=None)
+    hook: Hook | None = attrs.field(init=False, default=None)
+    helpers: Helpers | None = attrs.field(init=False, default=None)
+    # Who waits for the end; monitors on this process, and of this process on others.
+    joiners: list[Waker] | None = attrs.field(init=False, default=None)
+    monitors: dict[Monitor, None] | None = attrs.field(init=False, default=None)
+    monitoring: dict[Monitor, None] | None = attrs.field(init=False, default=None)
+    links: dict[Process, None] | None = attrs.field(init=False, default=None)
+    holdings: dict[Holding, None] | None = attrs.field(init=False, default=None)
 
-    def __init__(self, server: Server, child: Child, system: System, parent: Process | None) -> None:
-        self.server = server
-        self.child = child
-        self.system = system
-        self.parent = parent
-        self.ref = Ref(str(child.spec.id), self)
-        self.mailbox = child.mailbox or Mailbox(child.spec.mailbox, self)
+    def __attrs_post_init__(self) -> None:
+        self.ref = Ref(str(self.child.spec.id), self)
+        self.mailbox = self.child.mailbox or Mailbox(self.child.spec.mailbox, self)
         self.mailbox.owner = self
-        self.kill_scope = trio.CancelScope()
-        self.run_scope = trio.CancelScope()
-        self.task: Task | None = None
-        self.nursery: trio.Nursery | None = None  # the one its task is in, for its helpers
-        self.starter: Parked | None = None  # who waits for init
-        self.failure: BaseException | None = None  # what init raised
-        self.running = False  # init is done; stays true to the end
-        self.requested: ExitReason | None = None  # why the run scope was cancelled
-        self.stopping: ShutdownPolicy | None = None  # how its supervisor is stopping it
-        self.parting: tuple[ReplyTo[Any], object] | None = None  # a reply that waits for terminate
-        self.current: Envelope | None = None  # what a handler has, or had when it failed
-        self.waiting_on: Mailbox | tuple[Mailbox, ...] | None = None  # whom the main task waits for
-        self.attention = False  # the loop must look at `requested` and `suspended`
-        self.suspended = False
-        # The rest is rarely used: made when it is.
-        self.idle: tuple[float, object] | None = None
-        self.continuations: deque[object] | None = None
-        self.hook: Hook | None = None
-        self.helpers: set[trio.CancelScope] | None = None
-        self.helpers_gone: Parked | None = None  # who waits for the last helper to end
-        self.joiners: list[Waker] | None = None  # who waits for the end
-        self.monitors: dict[Monitor, None] | None = None  # of others, on this process
-        self.monitoring: dict[Monitor, None] | None = None  # of this process, on others
-        self.links: dict[Process, None] | None = None
-        self.holdings: dict[Holding, None] | None = None
 
     # The frame
 
@@ -154,9 +126,9 @@ class Process:
             if not is_cancellation(error):
                 reason = Crash(error)
         finally:
-            if self.helpers:
+            if self.helpers is not None:
                 with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
-                    await self._end_helpers()
+                    await self.helpers.end()
             self.finish(reason, escapes=escapes)
 
     async def live(self) -> ExitReason:
@@ -172,8 +144,8 @@ class Process:
             reason = (self.requested or Shutdown()) if self.run_scope.cancelled_caught else Normal()
         except BaseException as caught:
             reason = self._reason_for(unwrap(caught))
-        if self.helpers:
-            await self._end_helpers()
+        if self.helpers is not None:
+            await self.helpers.end()
             if isinstance(self.requested, Crash) and not is_abnormal(reason):
                 reason = self.requested  # a helper failed while it was being stopped
         if trio.current_effective_deadline() == -math.inf:  # killed, or a supervisor further up is
@@ -404,8 +376,6 @@ class Process:
 
     def exit_signal(self, reason: ExitReason, sender: Ref | None) -> None:
         """A linked peer died, or somebody called `exit` with anything but Killed."""
-        from alloy.otp.links import Exit
-
         if not self.ref.alive:
             return
         if self.server.trap_exit:
@@ -460,45 +430,7 @@ class Process:
             self.joiners = []
         self.joiners.append(waker)
 
-    # Helpers, and what it is entered in
-
-    def start_helper(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        """Run `fn` beside the loop: its error is the process's, the process's end is its cancellation."""
-        if self.nursery is None or self.ref.process is None:
-            raise RuntimeError(f"{self.ref.label!r} has ended; it can start no task")
-        if self.helpers is None:
-            self.helpers = set()
-        scope = trio.CancelScope()
-        self.helpers.add(scope)
-        if self.run_scope.cancel_called:
-            scope.cancel(reason="its process is stopping")
-        self.nursery.start_soon(self._run_helper, scope, fn, args, name=f"{self.ref.label}: {fn!r}")
-
-    @enable_ki_protection
-    async def _run_helper(
-        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]
-    ) -> None:
-        try:
-            with scope:
-                await fn(*args)
-        except BaseException as caught:
-            error = unwrap(caught)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            if not is_cancellation(error):
-                self.interrupt(error.reason if isinstance(error, Stop) else Crash(error))
-        finally:
-            if self.helpers is not None:
-                self.helpers.discard(scope)
-                if not self.helpers and self.helpers_gone is not None:
-                    self.helpers_gone.wake()
-
-    async def _end_helpers(self) -> None:
-        for scope in self.helpers or ():
-            scope.cancel(reason="its process is stopping")
-        if self.helpers:
-            self.helpers_gone = Parked()
-            await self.helpers_gone.wait(self.system.deadlines)
+    # What it is tied to
 
     def unlink(self, peer: Process) -> None:
         """Forget a link, on this side."""
@@ -510,38 +442,3 @@ class Process:
         if self.holdings is None:
             self.holdings = {}
         self.holdings[holding] = None
-
-
-class Exited:
-    """To a supervisor: a child has ended, in its own good order among the messages."""
-
-    __slots__ = ("process",)
-    is_urgent = False
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    async def act(self, process: Process) -> None:
-        """Let the supervisor decide."""
-        await process.handle_exit(self.process)
-
-
-class ParentStop:
-    """To a process that traps exits: its supervisor wants it to stop, after all that is queued."""
-
-    __slots__ = ("reason",)
-    is_urgent = True
-
-    def __init__(self, reason: ExitReason) -> None:
-        self.reason = reason
-
-    async def act(self, process: Process) -> None:
-        """Leave the loop."""
-        raise Stop(self.reason)
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Whether `error`, once unwrapped, is nothing but cancellation."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_cancellation(inner) for inner in error.exceptions)
-    return isinstance(error, trio.Cancelled)

@@ -12,9 +12,10 @@ import attrs
 from alloy.otp.address import Ref
 from alloy.otp.context import here, snapshot
 from alloy.otp.feed import Feed, Lagged, Overflow, check_overflow
-from alloy.otp.mailbox import Info, Notice
+from alloy.otp.mailbox import Info
 from alloy.otp.reasons import Shutdown
 from alloy.otp.registry import strict
+from alloy.otp.signals import Notice
 
 if TYPE_CHECKING:
     from alloy.otp.process import Process

@@ -14,7 +14,7 @@ import trio
 from alloy.otp.address import Ref, resolve
 from alloy.otp.context import here
 from alloy.otp.errors import AlreadyRegistered
-from alloy.otp.mailbox import Notice
+from alloy.otp.signals import Notice
 
 if TYPE_CHECKING:
     from alloy.otp.process import Process
