@@ -169,21 +169,47 @@ async def test_messages_of_one_sender_stay_in_order_whatever_their_kind(autojump
 
 
 @pytest.mark.parametrize("first", ["message", "signal"])
-async def test_a_message_that_meets_a_cancellation_is_not_lost(autojump_clock: MockClock, first: str) -> None:
+@pytest.mark.parametrize("reason", [otp.Shutdown(), otp.Killed()], ids=["shutdown", "kill"])
+async def test_a_message_that_meets_a_cancellation_is_not_lost(
+    autojump_clock: MockClock, first: str, reason: otp.ExitReason
+) -> None:
     log: list[str] = []
     async with system(worker("a", log, keep_mailbox=True)) as root:
         a = await child(root, "a")
         await settle()  # the server is parked at its empty mailbox
         if first == "message":
             otp.send(a, notes("message"))
-            otp.exit(a, otp.Shutdown())
+            otp.exit(a, reason)
         else:
-            otp.exit(a, otp.Shutdown())
+            otp.exit(a, reason)
             otp.send(a, notes("message"))
         await trio.sleep(1)
 
         assert log.count("message") == 1
         assert log.count("start a") == 2
+
+
+@pytest.mark.parametrize("reason", [otp.Shutdown(), otp.Killed()], ids=["shutdown", "kill"])
+async def test_a_call_that_meets_a_cancellation_is_served_by_the_next_incarnation(
+    autojump_clock: MockClock, reason: otp.ExitReason
+) -> None:
+    replies: list[Any] = []
+
+    async def ask(ref: otp.Ref) -> None:
+        replies.append(await otp.call(ref, Echo("served")))
+
+    async def end(ref: otp.Ref) -> None:
+        otp.exit(ref, reason)
+
+    async with system(worker("a", keep_mailbox=True), max_restarts=100) as root:
+        for _ in range(20):  # the two run in the same step, in either order
+            async with trio.open_nursery() as nursery:
+                await settle()  # the server is parked at its empty mailbox
+                a = await child(root, "a")
+                nursery.start_soon(ask, a)
+                nursery.start_soon(end, a)
+
+    assert replies == ["served"] * 20
 
 
 # what survives a crash

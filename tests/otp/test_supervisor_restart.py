@@ -462,6 +462,21 @@ async def test_the_delays_of_back_off_are_reported(autojump_clock: MockClock) ->
     assert delays == [1, 2, 4, 4]
 
 
+async def test_a_child_that_has_lived_for_long_begins_again_with_the_first_delay(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+
+    async def init(server: Worker) -> None:
+        times.append(trio.current_time())
+
+    async with backed_off(worker("a", init=init), max_restarts=4, max_seconds=20) as root:
+        for lived in (0, 0, 100, 0):
+            await trio.sleep(lived)
+            await ends(await child(root, "a"), crashes())
+            await trio.sleep(4)  # longer than any delay here
+
+    assert times == [0, 1, 4 + 2, 8 + 100 + 1, 112 + 2]
+
+
 async def test_jitter_varies_the_delay_within_its_share(autojump_clock: MockClock) -> None:
     delays: list[float] = []
     backoff = otp.Backoff(base=10, cap=10, jitter=0.5)
