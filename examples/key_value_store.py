@@ -42,6 +42,7 @@ class Store(otp.Server):
                 return self.values.get(key)
             case Put(key, value):
                 self.values[key] = value
+                return None
 
 
 async def main() -> None:

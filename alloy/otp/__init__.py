@@ -47,7 +47,7 @@ from alloy.otp.feed import Lagged
 from alloy.otp.introspect import get_state, peek, replace_state, resume, stack, suspend, trace, tree
 from alloy.otp.links import Down, Monitor, demonitor, link, monitor, unlink
 from alloy.otp.mailbox import NO_REPLY, NoReply, ReplyTo
-from alloy.otp.messages import call, cast, exit, send, send_after, stop, wait_down
+from alloy.otp.messages import call, cast, exit, send, send_after, stop, wait_down  # noqa: A004  # OTP's word for it
 from alloy.otp.partition import PartitionSupervisor
 from alloy.otp.policy import Backoff, Restart, ShutdownPolicy, Strategy
 from alloy.otp.pubsub import PubSub

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Hashable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import attrs
 
@@ -26,12 +26,10 @@ class PartitionProcess(SupervisorProcess):
 
     __slots__ = ()
 
-    server: PartitionSupervisor
-
     def child_started(self, ref: Ref) -> None:
         """Let the number lead to this incarnation."""
         if ref.process is not None:
-            self.server.registry.register(ref.process.child.spec.id, ref=ref)
+            cast("PartitionSupervisor", self.server).registry.register(ref.process.child.spec.id, ref=ref)
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -111,6 +111,7 @@ class PubSub:
         Only inside a process; twice is once, with the later `overflow`.
 
         Args:
+            topic: anything hashable.
             overflow: when the mailbox is full: "drop_new" drops what comes; "drop_old" the oldest
                 broadcast of this subscription, with a `Lagged` before what is left; "exit" ends the
                 subscriber with `Shutdown("overflow")`.
@@ -144,6 +145,7 @@ class PubSub:
         """Iterate over what is broadcast on `topic` from now on, in any Trio task.
 
         Args:
+            topic: anything hashable.
             buffer: how many messages may wait for the reader.
             overflow: as for `subscribe`; "exit" ends the iteration. A gap is a `Lagged`.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import random
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import attrs
 import trio
@@ -62,7 +62,6 @@ class SupervisorProcess(Process):
 
     __slots__ = ("children", "context", "last_error", "nest", "window")
 
-    server: Supervisor
     keeps_specs: ClassVar[bool] = True  # of children that ended for good, unless they are temporary
 
     def __init__(self, server: Server, child: Child, system: Any, parent: Process | None) -> None:
@@ -71,6 +70,11 @@ class SupervisorProcess(Process):
         self.window = RestartWindow(3, 5.0)  # the server's own, once its init has run
         self.nest: trio.Nursery | None = None
         self.last_error: BaseException | None = None  # behind the restart under way
+
+    @property
+    def flags(self) -> Supervisor:
+        """The server, which is what says how to supervise."""
+        return cast("Supervisor", self.server)
 
     async def live(self) -> ExitReason:
         """As any process, with the children's nursery around both running and stopping."""
@@ -84,9 +88,9 @@ class SupervisorProcess(Process):
     async def initialise(self) -> None:
         """The server's own init, then the children, one after the other."""
         await self.server.init()
-        self.server.validate()
-        self.window = RestartWindow(self.server.max_restarts, self.server.max_seconds)
-        for spec in self.server.children:
+        self.flags.validate()
+        self.window = RestartWindow(self.flags.max_restarts, self.flags.max_seconds)
+        for spec in self.flags.children:
             child = self.children[spec.id] = Child(spec, key=spec.id)
             try:
                 await self.start(child)
@@ -123,7 +127,7 @@ class SupervisorProcess(Process):
             ChildError: there is none.
             ValueError: the spec does not fit.
         """
-        self.server.check_child(spec)
+        self.flags.check_child(spec)
         if (known := self.children.get(spec.id)) is not None:
             if known.process is not None:
                 raise ChildError("already_started", known.process.ref, id=spec.id)
@@ -223,7 +227,7 @@ class SupervisorProcess(Process):
                 other.spec.significant and (other.process is not None or other.is_restarting)
                 for other in self.children.values()
             )
-            if ends_supervisor(self.server.auto_shutdown, others):
+            if ends_supervisor(self.flags.auto_shutdown, others):
                 raise Stop(Shutdown())
 
     def ended_for_good(self, child: Child) -> None:
@@ -233,11 +237,11 @@ class SupervisorProcess(Process):
 
     async def restart_later(self, child: Child) -> None:
         """Restart a child, after its back-off if there is one."""
-        backoff = self.server.backoff
+        backoff = self.flags.backoff
         if backoff is None:
             await self.restart(child)
             return
-        if trio.current_time() - child.started_at > self.server.max_seconds:
+        if trio.current_time() - child.started_at > self.flags.max_seconds:
             child.failures = 0
         child.failures += 1
         delay = backoff.delay(child.failures, random.random())
@@ -251,12 +255,12 @@ class SupervisorProcess(Process):
         Raises:
             Stop: it would be one restart too many; the reason is a `Shutdown` with the cause.
         """
-        server = self.server
+        flags = self.flags
         if not self.window.allows_one_at(trio.current_time()):
             self._give_up(child)
-        if server.backoff is None:
+        if flags.backoff is None:
             self.system.emit(self, Restarting(child.spec.id, 0.0))
-        group = [self.children[key] for key in server.strategy.affected(tuple(self.children), child.key)]
+        group = [self.children[key] for key in flags.strategy.affected(tuple(self.children), child.key)]
         for member in reversed(group):
             await self.stop(member, for_good=False)
             if member.spec.restart is Restart.TEMPORARY:
@@ -290,7 +294,7 @@ class SupervisorProcess(Process):
         event = ChildExited(child.spec.id, self.ref, Crash(cause))
         log_failed_restart(event, error)
         drop_frames(error, self.ref.label)
-        if self.server.backoff is not None:
+        if self.flags.backoff is not None:
             await self.restart_later(child)
             return
         # Not at once but by a message of its own, so that it can be stopped or asked meanwhile.
@@ -298,11 +302,11 @@ class SupervisorProcess(Process):
         self.mailbox.signal(child.retry)
 
     def _give_up(self, child: Child) -> None:
-        server = self.server
-        error = RestartIntensityExceeded(child.spec.id, server.max_restarts, server.max_seconds)
+        flags = self.flags
+        error = RestartIntensityExceeded(child.spec.id, flags.max_restarts, flags.max_seconds)
         error.__cause__ = self.last_error
         event = GaveUp(self.ref, child.spec.id)
-        log_gave_up(event, server.max_restarts, server.max_seconds)
+        log_gave_up(event, flags.max_restarts, flags.max_seconds)
         self.system.emit(self, event)
         child.cancel_retry()
         raise Stop(Shutdown(cause=error))

@@ -76,8 +76,7 @@ class Supervisor(Server):
             raise ValueError("max_seconds must be more than 0, got 0")
         if self.auto_shutdown not in ("never", "any_significant", "all_significant"):
             raise ValueError(
-                "auto_shutdown must be 'never', 'any_significant' or 'all_significant', "
-                f"got {self.auto_shutdown!r}"
+                f"auto_shutdown must be 'never', 'any_significant' or 'all_significant', got {self.auto_shutdown!r}"
             )
         if self.backoff is not None:
             if not isinstance(self.backoff, Backoff):
@@ -98,4 +97,3 @@ class Supervisor(Server):
         """Refuse a spec that does not fit this supervisor."""
         if spec.significant and self.auto_shutdown == "never":
             raise ValueError(f"child {spec.id!r} is significant, which needs another auto_shutdown than 'never'")
-
