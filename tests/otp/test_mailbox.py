@@ -195,8 +195,12 @@ async def test_a_call_that_meets_a_cancellation_is_served_by_the_next_incarnatio
 ) -> None:
     replies: list[Any] = []
 
+    async def answer(server: Worker) -> str:
+        await trio.lowlevel.checkpoint()
+        return "served"
+
     async def ask(ref: otp.Ref) -> None:
-        replies.append(await otp.call(ref, Echo("served")))
+        replies.append(await otp.call(ref, Do(answer)))
 
     async def end(ref: otp.Ref) -> None:
         otp.exit(ref, reason)

@@ -293,6 +293,19 @@ async def test_a_cancelled_start_child_withdraws_the_child_at_once(autojump_cloc
         assert trio.current_time() == 3
 
 
+async def test_a_start_child_that_is_cancelled_in_the_moment_its_child_is_up_has_either_both_or_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with system() as root:
+        for number in range(20):
+            before = len(await otp.which_children(root))
+            ref: otp.Ref | None = None
+            with trio.move_on_after(3):
+                ref = await otp.start_child(root, worker(str(number), init=sleeps(3)))
+
+            assert len(await otp.which_children(root)) == before + (ref is not None)
+
+
 async def test_a_start_child_that_is_cancelled_while_it_waits_starts_nothing(autojump_clock: MockClock) -> None:
     log: list[str] = []
     async with system() as root, trio.open_nursery() as nursery:
