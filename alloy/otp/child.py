@@ -52,6 +52,8 @@ class ChildSpec:
         start_timeout: seconds that `init` may take before it is killed.
         keep_mailbox: whether messages that wait outlive a restart. The call in flight fails; a cast or
             other message in flight is tried again by the next incarnation.
+        batch: how many messages it may handle without a checkpoint between them. More than 1 makes a busy
+            server faster and everybody else wait longer.
         poison_limit: how many incarnations one message may end before it is dropped, with a report.
     """
 
@@ -64,6 +66,7 @@ class ChildSpec:
     start_timeout: float = math.inf
     keep_mailbox: bool = False
     poison_limit: int = 2
+    batch: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.start is not None and not callable(self.start):
@@ -83,6 +86,7 @@ class ChildSpec:
             raise ValueError("significant must be False for a permanent child: it never ends by itself for good")
         check_count("mailbox", self.mailbox, 1)
         check_count("poison_limit", self.poison_limit, 1)
+        check_count("batch", self.batch, 1)
         check_seconds("start_timeout", self.start_timeout)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
@@ -23,12 +22,12 @@ from alloy.errors import unwrap
 from alloy.otp.address import Ref
 from alloy.otp.context import current_process, forget, restore
 from alloy.otp.deadlines import Parked
-from alloy.otp.events import ChildExited, ChildStarted, PoisonDropped
+from alloy.otp.events import ChildStarted
+from alloy.otp.exit_path import walk_exit_path
 from alloy.otp.helpers import Helpers, is_cancellation
 from alloy.otp.mailbox import NO_REPLY, Cast, Envelope, Info, Mailbox, ReplyTo
 from alloy.otp.reasons import UNSET, Crash, ExitReason, Ignore, Killed, Normal, Shutdown, Stop, is_abnormal
-from alloy.otp.reports import drop_frames, log_poison, report_end
-from alloy.otp.signals import Exit, Exited, Notice, ParentStop
+from alloy.otp.signals import Exit, Notice, ParentStop
 
 if TYPE_CHECKING:
     from alloy.otp.child import Child
@@ -183,57 +182,8 @@ class Process:
         self.system.emit(self, ChildStarted(self.child.spec.id, self.ref))
 
     def finish(self, reason: ExitReason, *, escapes: bool = False) -> None:
-        """The exit path: names, mailbox, callers, monitors, links, whoever waits, the supervisor.
-
-        With `escapes` an exception is on its way out that ends the whole program: there is nothing to
-        report, and nobody shall restart anything.
-        """
-        ref = self.ref
-        if self.running and not escapes:
-            report_end(self, reason)
-        ref.reason, ref.process = reason, None
-        for holding in self.holdings or ():
-            holding.release(self)
-        if self.parting is not None:
-            call, value = self.parting
-            call.reply(value)
-        if self.child.spec.keep_mailbox:
-            self._keep_mailbox(reason)
-        else:
-            self.mailbox.close(ref, reason)
-        for monitor in self.monitors or ():
-            monitor.fire(ref, reason)
-        for monitor in self.monitoring or ():
-            monitor.withdraw()
-        for peer in tuple(self.links or ()):
-            peer.unlink(self)
-            peer.exit_signal(reason, self.ref)
-        for waker in self.joiners or ():
-            waker.wake()
-        self.joiners = None
-        if self.running:
-            self.system.emit(self, ChildExited(self.child.spec.id, ref, reason))
-            if isinstance(reason, Crash) and not escapes:
-                drop_frames(reason.exc, ref.label)
-        self.system.ended(self)
-        if self.starter is not None:
-            self.starter.wake()
-        # Whoever still knows the process, a timer say, keeps nothing of its state.
-        self.server = None  # type: ignore[assignment]  # nothing looks at it any more
-        self.current = None
-        if self.parent is not None and not escapes:
-            self.parent.mailbox.signal(Exited(self))
-
-    def _keep_mailbox(self, reason: ExitReason) -> None:
-        mail = self.current if isinstance(self.current, (Cast, Info)) else None
-        if mail is not None and is_abnormal(reason):
-            mail.crashes += 1
-            if mail.crashes >= self.child.spec.poison_limit:
-                event = PoisonDropped(self.ref, mail.message)
-                log_poison(event, mail.crashes)
-                self.system.emit(self, event)
-                mail = None
-        self.mailbox.keep(mail, self.ref, reason)
+        """Be dead, and let everybody know; with `escapes`, an exception is on its way that ends the program."""
+        walk_exit_path(self, reason, escapes=escapes)
 
     # What supervisors do otherwise
 
@@ -260,16 +210,22 @@ class Process:
     # The loop
 
     async def serve(self) -> None:
-        """Handle one message after another, with a checkpoint before each."""
+        """Handle one message after another, with a checkpoint before each, or before each `batch` of them."""
         mailbox = self.mailbox
         receive = mailbox.outlet.receive
+        batch = self.child.spec.batch
+        at_once = 0  # how many more without a checkpoint
         if self.continuations:
             await self._continue()
         while True:
             if mailbox.held or self.idle is not None:
                 envelope = await self._next()
+            elif at_once and (queued := self._queued()) is not None:
+                envelope = queued
+                at_once -= 1
             else:
                 envelope = await receive()
+                at_once = batch - 1
             if self.attention and not await self._admits(envelope):
                 continue
             kind = type(envelope)
@@ -288,6 +244,12 @@ class Process:
             else:
                 await envelope.act(self)  # type: ignore[union-attr]  # as above
 
+    def _queued(self) -> Envelope | None:
+        try:
+            return self.mailbox.outlet.receive_nowait()
+        except trio.WouldBlock:
+            return None
+
     async def _next(self) -> Envelope:
         held = self.mailbox.held
         if held and not self.suspended:
@@ -296,8 +258,8 @@ class Process:
         if self.idle is None or self.suspended:
             return await self.mailbox.outlet.receive()
         await trio.lowlevel.checkpoint()
-        with suppress(trio.WouldBlock):
-            return self.mailbox.outlet.receive_nowait()  # whatever the time is: it came first
+        if (queued := self._queued()) is not None:
+            return queued  # whatever the time is: it came first
         deadline, message = self.idle
         with trio.move_on_at(deadline):
             return await self.mailbox.outlet.receive()  # may arrive in the tick of the deadline: then it counts

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
+from trio.lowlevel import ParkingLot, checkpoint
 
 from alloy.otp.address import Ref, resolve
 from alloy.otp.context import here
@@ -88,7 +88,7 @@ class Registry:
         self._entries: dict[Hashable, list[Entry]] = {}
         self._of: dict[Process, list[Entry]] = {}
         self._monitors: dict[RegistryMonitor, None] = {}
-        self._arrivals: dict[Hashable, trio.Event] = {}
+        self._arrivals: dict[Hashable, ParkingLot] = {}  # who waits for a key; no empty ones
 
     def __repr__(self) -> str:
         return f"<{'unique' if self._unique else 'duplicate'} Registry of {self.count()} entries>"
@@ -111,8 +111,8 @@ class Registry:
         self._entries.setdefault(strict(key), []).append(entry)
         self._of.setdefault(process, []).append(entry)
         process.enter(self)
-        if (arrival := self._arrivals.pop(strict(key), None)) is not None:
-            arrival.set()
+        if (waiting := self._arrivals.pop(strict(key), None)) is not None:
+            waiting.unpark_all()
         self._tell(Joined, entry)
 
     def unregister(self, key: Hashable, *, ref: Ref | None = None) -> None:
@@ -174,10 +174,16 @@ class Registry:
 
     async def wait_registered(self, key: Hashable) -> None:
         """Block until somebody owns `key`; at once if somebody does."""
-        if self._entries.get(strict(key)):
-            await trio.lowlevel.checkpoint()
+        name = strict(key)
+        if self._entries.get(name):
+            await checkpoint()
             return
-        await self._arrivals.setdefault(strict(key), trio.Event()).wait()
+        waiting = self._arrivals.setdefault(name, ParkingLot())
+        try:
+            await waiting.park()
+        finally:
+            if not waiting and self._arrivals.get(name) is waiting:
+                del self._arrivals[name]
 
     def release(self, process: Process) -> None:
         """Strike out a process that has ended."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from alloy.errors import sole_error
 from alloy.otp.address import Ref
@@ -72,6 +73,7 @@ class Root:
         self.stop_began = False
         self.was_asked = False  # by a signal
 
+    @enable_ki_protection
     async def live(self, signals: bool) -> None:
         """Hold the tree and what serves it. A cancel around the block does not reach it: `stop` does."""
         with self.shield:
@@ -123,6 +125,7 @@ class Root:
         await self.process.join()
         body.cancel(reason="the root supervisor has ended")
 
+    @enable_ki_protection
     async def obey_signals(self) -> None:
         """The first SIGINT or SIGTERM stops the tree in order, a second kills it."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -170,7 +170,7 @@ class HandMadeTree:
     async def stop_child(self, key: int) -> None:
         """Stop and wait for the end."""
         self.scopes[key].cancel()
-        while key in self.scopes:  # noqa: ASYNC110  # the tree by hand is what is measured
+        while key in self.scopes:
             await trio.lowlevel.checkpoint()
 
 
@@ -228,7 +228,7 @@ async def our_restarts() -> float:
             (child,) = await otp.which_children(root)
             assert isinstance(child.ref, otp.Ref)
             otp.send(child.ref, "crash")
-            while len(up) < number + 2:  # noqa: ASYNC110  # an Event would be measured, too
+            while len(up) < number + 2:
                 await trio.lowlevel.checkpoint()
     return statistics.median(b - a for a, b in zip(RAISED_AT, up[1:], strict=False))
 
@@ -243,7 +243,7 @@ async def tree_restarts() -> float:
         for number in range(RESTARTS):
             began.append(time.perf_counter())
             send.send_nowait("crash")
-            while len(up) < number + 2:  # noqa: ASYNC110  # an Event would be measured, too
+            while len(up) < number + 2:
                 await trio.lowlevel.checkpoint()
         return statistics.median(b - a for a, b in zip(began, up[1:], strict=False))
 
