@@ -272,9 +272,7 @@ def survives(times: list[float], max_restarts: int, max_seconds: float) -> int:
     max_seconds=st.sampled_from([1.0, 2.5, 5.0]),
 )
 @settings(deadline=None, max_examples=60)
-def test_the_window_decides_which_crash_is_one_too_many(
-    gaps: list[int], max_restarts: int, max_seconds: float
-) -> None:
+def test_the_window_decides_which_crash_is_one_too_many(gaps: list[int], max_restarts: int, max_seconds: float) -> None:
     async def main() -> int:
         log: list[str] = []
         flags = {"max_restarts": max_restarts, "max_seconds": max_seconds}
