@@ -125,10 +125,12 @@ class Process:
             if not is_cancellation(error):
                 reason = Crash(error)
         finally:
-            if self.helpers is not None:
-                with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
-                    await self.helpers.end()
-            self.finish(reason, escapes=escapes)
+            try:
+                if self.helpers is not None:
+                    with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
+                        await self.helpers.end()
+            finally:
+                self.finish(reason, escapes=escapes)
 
     async def live(self) -> ExitReason:
         """Run, then clean up; the answer is why it ended."""
@@ -151,10 +153,9 @@ class Process:
             return reason if isinstance(reason, Crash) else Killed()
         try:
             await self.wind_down(reason)
-        except Stop as stop:
-            reason = stop.reason
         except Exception as caught:
-            reason = Crash(unwrap(caught))
+            error = unwrap(caught)
+            reason = error.reason if isinstance(error, Stop) else Crash(error)
         return reason
 
     def _reason_for(self, error: BaseException) -> ExitReason:
@@ -273,7 +274,7 @@ class Process:
                 return True
             self.mailbox.hold(envelope)
             return False
-        if self.requested is not None:
+        if self.requested is not None or self.kill_scope.cancel_called:
             # Received in the tick of the cancel. Beginning it would lose it at its first checkpoint.
             held = self.mailbox.held = self.mailbox.held or deque()
             held.appendleft(envelope)
