@@ -135,7 +135,9 @@ class Child:
         retry: the pending attempt to start it again; an older one that arrives is ignored.
         failures: restarts in a row, for the back-off.
         started_at: when the last incarnation began.
-        last_ref: of the last incarnation that ran.
+        last_ref: of the last incarnation that ran; `failed_ref` of the last that did not come up.
+        error: behind the last end that asks for a restart.
+        shown: `full_spec`, once somebody has asked for it.
     """
 
     spec: ChildSpec
@@ -149,6 +151,9 @@ class Child:
     started_at: float = 0.0
     restarts: int = 0
     last_ref: Ref | None = None
+    failed_ref: Ref | None = None
+    error: BaseException | None = None
+    shown: ChildSpec | None = None
 
     @property
     def shutdown(self) -> ShutdownPolicy:
@@ -178,7 +183,11 @@ class Child:
 
     def full_spec(self) -> ChildSpec:
         """The spec with the defaults filled in."""
-        return attrs.evolve(self.spec, shutdown=self.shutdown)
+        if self.spec.shutdown is not None:
+            return self.spec
+        if self.shown is None:
+            self.shown = attrs.evolve(self.spec, shutdown=self.shutdown)
+        return self.shown
 
 
 def make_server(start: Callable[[], Server] | None) -> Server:

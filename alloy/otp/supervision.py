@@ -13,10 +13,10 @@ import trio
 from alloy.otp.address import Ref
 from alloy.otp.child import Child, ChildSpec, make_server
 from alloy.otp.deadlines import Parked
-from alloy.otp.errors import ChildError, RestartIntensityExceeded, ServerExited, StartFailed
+from alloy.otp.errors import ChildError, OtpError, RestartIntensityExceeded, ServerExited, StartFailed
 from alloy.otp.events import ChildExited, GaveUp, Restarting
 from alloy.otp.mailbox import NO_REPLY, ReplyTo
-from alloy.otp.policy import Restart, RestartWindow, ends_supervisor
+from alloy.otp.policy import Restart, RestartWindow, Strategy, ends_supervisor
 from alloy.otp.process import Process
 from alloy.otp.reasons import Crash, ExitReason, Ignore, NoProcess, Normal, Shutdown, Stop, error_of
 from alloy.otp.reports import drop_frames, log_failed_restart, log_gave_up
@@ -60,7 +60,7 @@ class SupervisorProcess(Process):
     run; nobody but this task changes either.
     """
 
-    __slots__ = ("children", "context", "last_error", "nest", "window")
+    __slots__ = ("children", "context", "nest", "window")
 
     keeps_specs: ClassVar[bool] = True  # of children that ended for good, unless they are temporary
 
@@ -69,7 +69,6 @@ class SupervisorProcess(Process):
         self.children: dict[Hashable, Child] = {}
         self.window = RestartWindow(3, 5.0)  # the server's own, once its init has run
         self.nest: trio.Nursery | None = None
-        self.last_error: BaseException | None = None  # behind the restart under way
 
     @property
     def flags(self) -> Supervisor:
@@ -113,7 +112,7 @@ class SupervisorProcess(Process):
         if isinstance(call.request, Administration):
             try:
                 return await call.request.serve(self, call)
-            except Exception as error:  # what the caller asked for cannot be done
+            except (OtpError, TypeError, ValueError) as error:  # what the caller asked for cannot be done
                 call.fail(error)
                 return NO_REPLY
         return await super().handle_request(call)
@@ -165,6 +164,7 @@ class SupervisorProcess(Process):
             raise StartFailed(child.spec.id) from error
         process = server.process_type(server, child, self.system, self)
         child.is_supervisor = isinstance(process, SupervisorProcess)
+        child.shown = None
         if child.spec.keep_mailbox:
             child.mailbox = process.mailbox
         assert self.nest is not None
@@ -186,8 +186,10 @@ class SupervisorProcess(Process):
             self.child_started(process.ref)
             if child.spec.restart is Restart.TEMPORARY:
                 child.spec = attrs.evolve(child.spec, start=None)  # keep nothing of its arguments
+                child.shown = None
             return process.ref
         child.process = None
+        child.failed_ref = process.ref
         match process.failure:
             case Ignore() as ignore:
                 raise ignore
@@ -217,7 +219,7 @@ class SupervisorProcess(Process):
         child.process = None
         reason = process.ref.reason
         if child.spec.restart.wants_after(reason):
-            self.last_error = error_of(reason)
+            child.error = error_of(reason)
             await self.restart_later(child)
             return
         self.close_mailbox(child, reason)
@@ -260,7 +262,9 @@ class SupervisorProcess(Process):
             self._give_up(child)
         if flags.backoff is None:
             self.system.emit(self, Restarting(child.spec.id, 0.0))
-        group = [self.children[key] for key in flags.strategy.affected(tuple(self.children), child.key)]
+        group = [child]
+        if flags.strategy is not Strategy.ONE_FOR_ONE:  # which need not look at ten thousand siblings
+            group = [self.children[key] for key in flags.strategy.affected(tuple(self.children), child.key)]
         for member in reversed(group):
             await self.stop(member, for_good=False)
             if member.spec.restart is Restart.TEMPORARY:
@@ -278,7 +282,7 @@ class SupervisorProcess(Process):
         except Ignore:
             self.ignored(child)
         except StartFailed as error:
-            self.last_error = error.__cause__
+            child.error = error.__cause__
             await self._try_again(child, error)
             return False
         child.restarts += 1
@@ -290,9 +294,9 @@ class SupervisorProcess(Process):
         self.ended_for_good(child)
 
     async def _try_again(self, child: Child, error: StartFailed) -> None:
-        cause = error.__cause__ or error
-        event = ChildExited(child.spec.id, self.ref, Crash(cause))
+        event = ChildExited(child.spec.id, child.failed_ref or self.ref, Crash(error.__cause__ or error))
         log_failed_restart(event, error)
+        self.system.emit(self, event)
         drop_frames(error, self.ref.label)
         if self.flags.backoff is not None:
             await self.restart_later(child)
@@ -304,7 +308,7 @@ class SupervisorProcess(Process):
     def _give_up(self, child: Child) -> None:
         flags = self.flags
         error = RestartIntensityExceeded(child.spec.id, flags.max_restarts, flags.max_seconds)
-        error.__cause__ = self.last_error
+        error.__cause__ = child.error
         event = GaveUp(self.ref, child.spec.id)
         log_gave_up(event, flags.max_restarts, flags.max_seconds)
         self.system.emit(self, event)

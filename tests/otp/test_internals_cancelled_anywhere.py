@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from alloy import otp
 
-STEPS = 400
+STEPS = 200  # it has some 150
 
 
 @attrs.frozen
