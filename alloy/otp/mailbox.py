@@ -46,11 +46,11 @@ class ReplyTo(Generic[T]):
 
     def __init__(self, request: Any, mailbox: Mailbox, ref: Ref, caller: Process | None = None) -> None:
         self.task: Task | None = current_task()
-        self.request = request
-        self.carried = snapshot() if marked else None
-        self.mailbox = mailbox
-        self.ref = ref
-        self.caller = caller  # whose loop waits for it, if any does
+        self.request: Any = request
+        self.carried: Carried | None = snapshot() if marked else None
+        self.mailbox: Mailbox = mailbox
+        self.ref: Ref = ref
+        self.caller: Process | None = caller  # whose loop waits for it, if any does
         self.value: Any = None
         self.error: BaseException | None = None
         self.on_withdraw: Callable[[], object] | None = None
@@ -124,9 +124,9 @@ class Cast:
     __slots__ = ("carried", "crashes", "message")
 
     def __init__(self, message: object) -> None:
-        self.message = message
-        self.carried = snapshot() if marked else None
-        self.crashes = 0  # how many incarnations it has ended
+        self.message: object = message
+        self.carried: Carried | None = snapshot() if marked else None
+        self.crashes: int = 0  # how many incarnations it has ended
 
 
 class Info:
@@ -135,9 +135,9 @@ class Info:
     __slots__ = ("carried", "crashes", "message")
 
     def __init__(self, message: object, carried: Carried | None = None) -> None:
-        self.message = message
-        self.carried = carried
-        self.crashes = 0
+        self.message: object = message
+        self.carried: Carried | None = carried
+        self.crashes: int = 0
 
 
 class Signal(Protocol):
@@ -163,8 +163,8 @@ class Room:
     __slots__ = ("envelope", "task")
 
     def __init__(self, envelope: Cast) -> None:
-        self.envelope = envelope
-        self.task = current_task()
+        self.envelope: Cast = envelope
+        self.task: Task = current_task()
 
 
 class Mailbox:
@@ -180,13 +180,15 @@ class Mailbox:
 
     def __init__(self, capacity: int, owner: Process) -> None:
         # Unbounded, because signals must always fit; `size` bounds the mail.
+        self.inlet: trio.MemorySendChannel[Envelope]
+        self.outlet: trio.MemoryReceiveChannel[Envelope]
         self.inlet, self.outlet = trio.open_memory_channel[Envelope](float("inf"))
-        self.capacity = capacity
-        self.owner = owner
-        self.size = 0
+        self.capacity: int = capacity
+        self.owner: Process = owner
+        self.size: int = 0
         self.held: deque[Envelope] | None = None
         self.pending: set[ReplyTo[Any]] = set()
-        self.closed = False
+        self.closed: bool = False
         self.drain: Drain | None = None
         # Senders for whom there is no room, in the order they came.
         self.waiting: OrderedDict[ReplyTo[Any] | Room, None] | None = None

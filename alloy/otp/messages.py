@@ -182,9 +182,9 @@ class SystemCall:
     __slots__ = ("action", "is_urgent", "slot")
 
     def __init__(self, slot: ReplyTo[Any], action: Callable[[Process], object], *, is_urgent: bool) -> None:
-        self.slot = slot
-        self.action = action
-        self.is_urgent = is_urgent
+        self.slot: ReplyTo[Any] = slot
+        self.action: Callable[[Process], object] = action
+        self.is_urgent: bool = is_urgent
 
     async def act(self, process: Process) -> None:
         """Do it, unless the caller gave up."""

@@ -29,9 +29,9 @@ class Broadcast(Info):
 
     def __init__(self, message: object, subscription: Subscription) -> None:
         super().__init__(message, snapshot())
-        self.subscription = subscription
-        self.is_dropped = False
-        self.missed = 0  # how many this gap stands for; 0 where an earlier one does
+        self.subscription: Subscription = subscription
+        self.is_dropped: bool = False
+        self.missed: int = 0  # how many this gap stands for; 0 where an earlier one does
 
     async def act(self, process: Process) -> None:
         """Hand over the message or the news of the gap."""

@@ -17,7 +17,7 @@ from alloy.otp.reasons import Crash, ExitReason, is_abnormal
 if TYPE_CHECKING:
     from alloy.otp.process import Process
 
-logger = logging.getLogger("alloy.otp")
+logger: logging.Logger = logging.getLogger("alloy.otp")
 
 
 def report_end(process: Process, reason: ExitReason) -> None:

@@ -18,7 +18,7 @@ from alloy.otp.policy import check_seconds
 from alloy.otp.process import Process
 from alloy.otp.reasons import ExitReason
 
-logger = logging.getLogger("alloy.otp")
+logger: logging.Logger = logging.getLogger("alloy.otp")
 
 
 class Request(Generic[R_co]):

@@ -32,8 +32,8 @@ class Notice:
     is_urgent = False
 
     def __init__(self, message: object) -> None:
-        self.message = message
-        self.is_dropped = False
+        self.message: object = message
+        self.is_dropped: bool = False
 
     async def act(self, process: Process) -> None:
         """Hand it to the server, unless it was taken back."""
@@ -48,7 +48,7 @@ class Exited:
     is_urgent = False
 
     def __init__(self, process: Process) -> None:
-        self.process = process
+        self.process: Process = process
 
     async def act(self, process: Process) -> None:
         """Let the supervisor decide."""
@@ -62,7 +62,7 @@ class ParentStop:
     is_urgent = True
 
     def __init__(self, reason: ExitReason) -> None:
-        self.reason = reason
+        self.reason: ExitReason = reason
 
     async def act(self, process: Process) -> None:
         """Leave the loop."""

@@ -44,7 +44,7 @@ class Retry:
     is_urgent = False
 
     def __init__(self, child: Child) -> None:
-        self.child = child
+        self.child: Child = child
 
     async def act(self, process: Process) -> None:
         """Restart it; that is a decision like the first."""
@@ -67,7 +67,7 @@ class SupervisorProcess(Process):
     def __init__(self, server: Server, child: Child, system: Any, parent: Process | None) -> None:
         super().__init__(server, child, system, parent)
         self.children: dict[Hashable, Child] = {}
-        self.window = RestartWindow(3, 5.0)  # the server's own, once its init has run
+        self.window: RestartWindow = RestartWindow(3, 5.0)  # the server's own, once its init has run
         self.nest: trio.Nursery | None = None
 
     @property
@@ -77,7 +77,7 @@ class SupervisorProcess(Process):
 
     async def live(self) -> ExitReason:
         """As any process, with the children's nursery around both running and stopping."""
-        self.context = contextvars.copy_context()  # what children start with, whoever causes it
+        self.context: contextvars.Context = contextvars.copy_context()  # what children start with, whoever causes it
         async with trio.open_nursery() as self.nest:
             reason = await super().live()
             # Nothing is left by now but what a failure of our own code left behind.

@@ -28,10 +28,10 @@ from alloy.otp.supervisor import Supervisor
 class System:
     """What all processes of a tree share: who keeps the time, and who watches."""
 
-    logger = logging.getLogger("alloy.otp")
+    logger: logging.Logger = logging.getLogger("alloy.otp")
 
     def __init__(self) -> None:
-        self.deadlines = Deadlines()
+        self.deadlines: Deadlines = Deadlines()
         self.watches: dict[Feed[SystemEvent], Process] = {}
 
     def emit(self, process: Process, event: SystemEvent) -> None:
@@ -64,14 +64,14 @@ class Root:
         if server._used:
             raise RuntimeError(f"this {type(server).__name__} was opened before; make a new one for each system")
         server._used = True
-        self.system = System()
+        self.system: System = System()
         self.grace = grace
         name = type(server).__name__
         spec = ChildSpec(id=name, start=lambda: server, restart=Restart.TEMPORARY, shutdown=grace)
-        self.process = server.process_type(server, Child(spec, is_supervisor=True), self.system, None)
-        self.shield = trio.CancelScope(shield=True)
-        self.stop_began = False
-        self.was_asked = False  # by a signal
+        self.process: Process = server.process_type(server, Child(spec, is_supervisor=True), self.system, None)
+        self.shield: trio.CancelScope = trio.CancelScope(shield=True)
+        self.stop_began: bool = False
+        self.was_asked: bool = False  # by a signal
 
     @enable_ki_protection
     async def live(self, signals: bool) -> None:
