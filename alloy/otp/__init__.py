@@ -45,16 +45,16 @@ from alloy.otp.events import (
 )
 from alloy.otp.feed import Lagged
 from alloy.otp.introspect import get_state, peek, replace_state, resume, stack, suspend, trace, tree
-from alloy.otp.links import Down, Exit, Monitor, demonitor, link, monitor, unlink
-from alloy.otp.mailbox import ReplyTo
-from alloy.otp.messages import call, cast, exit, send, send_after, stop, wait_down
+from alloy.otp.links import Down, Monitor, demonitor, link, monitor, unlink
+from alloy.otp.mailbox import NO_REPLY, NoReply, ReplyTo
+from alloy.otp.messages import call, cast, exit, send, send_after, stop, wait_down  # noqa: A004  # OTP's word for it
 from alloy.otp.partition import PartitionSupervisor
 from alloy.otp.policy import Backoff, Restart, ShutdownPolicy, Strategy
-from alloy.otp.process import NO_REPLY, NoReply
 from alloy.otp.pubsub import PubSub
 from alloy.otp.reasons import Crash, ExitReason, Ignore, Killed, NoProcess, Normal, Shutdown, Stop, is_abnormal
 from alloy.otp.registry import Joined, Left, Registry, RegistryMonitor, Via
 from alloy.otp.server import Idle, Request, Server
+from alloy.otp.signals import Exit
 from alloy.otp.supervisor import Supervisor
 from alloy.otp.system import open_system, run
 from alloy.otp.task import Task, TaskSupervisor

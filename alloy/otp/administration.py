@@ -19,7 +19,7 @@ from alloy.otp.errors import ChildError
 from alloy.otp.mailbox import ReplyTo
 from alloy.otp.messages import call
 from alloy.otp.reasons import Ignore, Shutdown
-from alloy.otp.supervisor import Administration, SupervisorProcess
+from alloy.otp.supervision import Administration, SupervisorProcess
 
 
 @attrs.frozen

@@ -52,6 +52,8 @@ class ChildSpec:
         start_timeout: seconds that `init` may take before it is killed.
         keep_mailbox: whether messages that wait outlive a restart. The call in flight fails; a cast or
             other message in flight is tried again by the next incarnation.
+        batch: how many messages it may handle without a checkpoint between them. More than 1 makes a busy
+            server faster and everybody else wait longer.
         poison_limit: how many incarnations one message may end before it is dropped, with a report.
     """
 
@@ -64,6 +66,7 @@ class ChildSpec:
     start_timeout: float = math.inf
     keep_mailbox: bool = False
     poison_limit: int = 2
+    batch: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.start is not None and not callable(self.start):
@@ -83,6 +86,7 @@ class ChildSpec:
             raise ValueError("significant must be False for a permanent child: it never ends by itself for good")
         check_count("mailbox", self.mailbox, 1)
         check_count("poison_limit", self.poison_limit, 1)
+        check_count("batch", self.batch, 1)
         check_seconds("start_timeout", self.start_timeout)
 
 
@@ -131,7 +135,9 @@ class Child:
         retry: the pending attempt to start it again; an older one that arrives is ignored.
         failures: restarts in a row, for the back-off.
         started_at: when the last incarnation began.
-        last_ref: of the last incarnation that ran.
+        last_ref: of the last incarnation that ran; `failed_ref` of the last that did not come up.
+        error: behind the last end that asks for a restart.
+        shown: `full_spec`, once somebody has asked for it.
     """
 
     spec: ChildSpec
@@ -145,6 +151,9 @@ class Child:
     started_at: float = 0.0
     restarts: int = 0
     last_ref: Ref | None = None
+    failed_ref: Ref | None = None
+    error: BaseException | None = None
+    shown: ChildSpec | None = None
 
     @property
     def shutdown(self) -> ShutdownPolicy:
@@ -174,7 +183,11 @@ class Child:
 
     def full_spec(self) -> ChildSpec:
         """The spec with the defaults filled in."""
-        return attrs.evolve(self.spec, shutdown=self.shutdown)
+        if self.spec.shutdown is not None:
+            return self.spec
+        if self.shown is None:
+            self.shown = attrs.evolve(self.spec, shutdown=self.shutdown)
+        return self.shown
 
 
 def make_server(start: Callable[[], Server] | None) -> Server:

@@ -16,7 +16,7 @@ Carried: TypeAlias = tuple[tuple[ContextVar[Any], Any], ...]
 # Set by each process for its own task; what that task starts inherits it.
 current_process: ContextVar[Process | None] = ContextVar("current_process", default=None)
 
-_marked: list[ContextVar[Any]] = []
+marked: list[ContextVar[Any]] = []
 _MISSING: Any = object()
 
 
@@ -28,15 +28,15 @@ def carried(var: ContextVar[Any]) -> None:
     """
     if not isinstance(var, ContextVar):
         raise TypeError(f"carried() takes a ContextVar, got {var!r}")
-    if var not in _marked:
-        _marked.append(var)
+    if var not in marked:
+        marked.append(var)
 
 
 def snapshot() -> Carried | None:
     """The marked variables that have a value here; None if there are none."""
-    if not _marked:
+    if not marked:
         return None
-    values = tuple((var, value) for var in _marked if (value := var.get(_MISSING)) is not _MISSING)
+    values = tuple((var, value) for var in marked if (value := var.get(_MISSING)) is not _MISSING)
     return values or None
 
 

@@ -39,6 +39,9 @@ class Deadlines:
         self._limit = 64
         self._scope = trio.CancelScope()
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def add(self, timed: Timed, deadline: float) -> None:
         """Call `timed.expire` at `deadline` unless it is no longer live then."""
         if deadline == math.inf:

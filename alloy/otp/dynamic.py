@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import attrs
 import trio
@@ -15,7 +15,9 @@ from alloy.otp.errors import ChildError
 from alloy.otp.policy import Strategy
 from alloy.otp.process import Process
 from alloy.otp.reasons import Shutdown
-from alloy.otp.supervisor import Supervisor, SupervisorProcess
+from alloy.otp.server import Server
+from alloy.otp.supervision import SupervisorProcess
+from alloy.otp.supervisor import Supervisor
 
 
 class DynamicProcess(SupervisorProcess):
@@ -23,17 +25,21 @@ class DynamicProcess(SupervisorProcess):
 
     __slots__ = ("_keys",)
 
-    server: DynamicSupervisor
     keeps_specs: ClassVar[bool] = False
 
-    def __init__(self, server: DynamicSupervisor, child: Child, system: Any, parent: Process | None) -> None:
+    def __init__(self, server: Server, child: Child, system: Any, parent: Process | None) -> None:
         super().__init__(server, child, system, parent)
         self._keys = count()
 
+    @property
+    def flags(self) -> DynamicSupervisor:
+        """The server, which is what says how to supervise."""
+        return cast("DynamicSupervisor", self.server)
+
     def admit(self, spec: ChildSpec) -> Child:
         """Make room for a new child; those that restart count."""
-        self.server.check_child(spec)
-        if self.server.max_children is not None and len(self.children) >= self.server.max_children:
+        self.flags.check_child(spec)
+        if self.flags.max_children is not None and len(self.children) >= self.flags.max_children:
             raise ChildError("max_children")
         key = next(self._keys)
         child = self.children[key] = Child(spec, key=key)
@@ -64,7 +70,7 @@ class DynamicProcess(SupervisorProcess):
         patient: list[tuple[float, Process]] = []
         for process, policy in living:
             if isinstance(policy, str):
-                process.stopping = policy
+                process.stopping = "brutal_kill"
                 process.kill()
             else:
                 process.shut_down(Shutdown(), policy)

@@ -71,9 +71,7 @@ class PoisonDropped:
     message: object
 
 
-SystemEvent: TypeAlias = (
-    ChildStarted | ChildExited | Restarting | GaveUp | ShutdownError | Unkillable | PoisonDropped
-)
+SystemEvent: TypeAlias = ChildStarted | ChildExited | Restarting | GaveUp | ShutdownError | Unkillable | PoisonDropped
 
 
 @asynccontextmanager

@@ -90,4 +90,3 @@ class Feed(Generic[T]):
                 raise StopAsyncIteration
             self._arrived = trio.Event()
             await self._arrived.wait()
-

@@ -12,10 +12,10 @@ from alloy.otp.messages import system_call
 from alloy.otp.process import Process
 from alloy.otp.server import Server
 from alloy.otp.stopping import stack_of
-from alloy.otp.supervisor import SupervisorProcess
+from alloy.otp.supervision import SupervisorProcess
 
 
-async def get_state(ref: Address, *, timeout: float | None = 5.0) -> Server:
+async def get_state(ref: Address, *, timeout: float | None = 5.0) -> Server:  # noqa: ASYNC109  # as in OTP
     """The server itself, as it is between two messages. Look, do not change it.
 
     Raises:
@@ -26,7 +26,12 @@ async def get_state(ref: Address, *, timeout: float | None = 5.0) -> Server:
     return state
 
 
-async def replace_state(ref: Address, fn: Callable[[Server], Server], *, timeout: float | None = 5.0) -> Server:
+async def replace_state(
+    ref: Address,
+    fn: Callable[[Server], Server],
+    *,
+    timeout: float | None = 5.0,  # noqa: ASYNC109  # as in OTP
+) -> Server:
     """Put `fn(server)` in the place of the server, between two messages, and return it.
 
     Raises:

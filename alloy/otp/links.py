@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from alloy.otp.address import Address, Ref, find, resolve
+from alloy.otp.address import Address, find, resolve
 from alloy.otp.context import here
-from alloy.otp.mailbox import Notice
 from alloy.otp.reasons import ExitReason, NoProcess
+from alloy.otp.signals import Notice
 
 if TYPE_CHECKING:
     from alloy.otp.process import Process
@@ -61,18 +61,6 @@ class Down:
 
     monitor: Monitor
     ref: Address
-    reason: ExitReason
-
-
-@attrs.frozen
-class Exit:
-    """To `handle_info` of a server that traps exits: a linked process died, or somebody called `exit`.
-
-    Attributes:
-        ref: the sender; None for a task outside of any process.
-    """
-
-    ref: Ref | None
     reason: ExitReason
 
 

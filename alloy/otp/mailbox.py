@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
-from alloy.otp.context import Carried, snapshot
+from alloy.otp.context import Carried, marked, snapshot
 from alloy.otp.errors import CallTimeout, MailboxFull, ServerExited
 from alloy.otp.reasons import ExitReason, error_of
 
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class NoReply:
+    """The type of `NO_REPLY`."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+NO_REPLY: Any = NoReply()
+
+
 class ReplyTo(Generic[T]):
     """One call, until it is answered: hand it to anybody, who replies at most once.
 
@@ -32,37 +42,43 @@ class ReplyTo(Generic[T]):
     the deadline and the caller's cancellation takes it away, and the others come too late.
     """
 
-    __slots__ = ("_task", "caller", "carried", "error", "mailbox", "on_withdraw", "ref", "request", "value")
+    __slots__ = ("caller", "carried", "error", "mailbox", "on_withdraw", "ref", "request", "task", "value")
 
     def __init__(self, request: Any, mailbox: Mailbox, ref: Ref, caller: Process | None = None) -> None:
-        self._task: Task | None = current_task()
-        self.request = request
-        self.carried = snapshot()
-        self.mailbox = mailbox
-        self.ref = ref
-        self.caller = caller  # whose loop waits for it, if any does
+        self.task: Task | None = current_task()
+        self.request: Any = request
+        self.carried: Carried | None = snapshot() if marked else None
+        self.mailbox: Mailbox = mailbox
+        self.ref: Ref = ref
+        self.caller: Process | None = caller  # whose loop waits for it, if any does
         self.value: Any = None
         self.error: BaseException | None = None
         self.on_withdraw: Callable[[], object] | None = None
 
     def reply(self, value: T) -> bool:
         """Answer the call. False: the caller is gone or was answered, and `value` is dropped."""
-        if self._task is None:
+        task, self.task = self.task, None
+        if task is None:
             return False
         self.value = value
-        return self._wake()
+        mailbox = self.mailbox
+        mailbox.pending.discard(self)
+        if mailbox.drain is not None:
+            mailbox.drain.progress()
+        reschedule(task)
+        return True
 
     def fail(self, exc: Exception) -> bool:
         """Raise `exc` in the caller; this server lives on. False as for `reply`."""
-        if self._task is None:
+        if self.task is None:
             return False
         self.error = exc
-        return self._wake()
+        return self.reply(None)  # type: ignore[arg-type]  # the error is what counts
 
     @property
     def is_live(self) -> bool:
         """Whether the caller still waits."""
-        return self._task is not None
+        return self.task is not None
 
     def expire(self) -> None:
         """The time of the call is over."""
@@ -75,9 +91,8 @@ class ReplyTo(Generic[T]):
         error.__cause__ = error_of(reason)
         self.fail(error)
 
-    async def answer(self) -> T:
-        """Block the caller until one of the four; withdraw the request if it is the last."""
-        await wait_task_rescheduled(self._abort)
+    def outcome(self) -> T:
+        """The reply, for the caller, once it goes on; raises what `fail` was given."""
         if self.error is None:
             value: T = self.value
             self.value = None  # the deadline may know this call for a while yet
@@ -88,17 +103,12 @@ class ReplyTo(Generic[T]):
         finally:
             del error  # else it and this frame would keep each other
 
-    def _wake(self) -> bool:
-        task, self._task = self._task, None
-        if task is None:
-            return False
-        self.mailbox.settle(self)
-        reschedule(task)
-        return True
-
-    def _abort(self, _: Callable[[], Any]) -> Abort:
-        self._task = None
-        self.mailbox.settle(self)
+    def abort(self, _: Callable[[], Any]) -> Abort:
+        """The caller was cancelled: withdraw the request."""
+        self.task = None
+        self.mailbox.pending.discard(self)
+        if self.mailbox.drain is not None:
+            self.mailbox.drain.progress()
         self._withdraw()
         return Abort.SUCCEEDED
 
@@ -114,9 +124,9 @@ class Cast:
     __slots__ = ("carried", "crashes", "message")
 
     def __init__(self, message: object) -> None:
-        self.message = message
-        self.carried = snapshot()
-        self.crashes = 0  # how many incarnations it has ended
+        self.message: object = message
+        self.carried: Carried | None = snapshot() if marked else None
+        self.crashes: int = 0  # how many incarnations it has ended
 
 
 class Info:
@@ -125,9 +135,9 @@ class Info:
     __slots__ = ("carried", "crashes", "message")
 
     def __init__(self, message: object, carried: Carried | None = None) -> None:
-        self.message = message
-        self.carried = carried
-        self.crashes = 0
+        self.message: object = message
+        self.carried: Carried | None = carried
+        self.crashes: int = 0
 
 
 class Signal(Protocol):
@@ -143,22 +153,6 @@ class Signal(Protocol):
         ...
 
 
-class Notice:
-    """A message for `handle_info` that the process layer sends: `Down`, `Exit`, `Lagged`."""
-
-    __slots__ = ("is_dropped", "message")
-    is_urgent = False
-
-    def __init__(self, message: object) -> None:
-        self.message = message
-        self.is_dropped = False
-
-    async def act(self, process: Process) -> None:
-        """Hand it to the server, unless it was taken back."""
-        if not self.is_dropped:
-            await process.hand_over(self, process.server.handle_info)
-
-
 Mail: TypeAlias = ReplyTo[Any] | Cast | Info
 Envelope: TypeAlias = Mail | Signal
 
@@ -169,8 +163,8 @@ class Room:
     __slots__ = ("envelope", "task")
 
     def __init__(self, envelope: Cast) -> None:
-        self.envelope = envelope
-        self.task = current_task()
+        self.envelope: Cast = envelope
+        self.task: Task = current_task()
 
 
 class Mailbox:
@@ -182,25 +176,27 @@ class Mailbox:
         held: what comes before the channel: set aside while suspended, or left by the last incarnation.
     """
 
-    __slots__ = ("_waiting", "capacity", "closed", "drain", "held", "inlet", "outlet", "owner", "pending", "size")
+    __slots__ = ("capacity", "closed", "drain", "held", "inlet", "outlet", "owner", "pending", "size", "waiting")
 
     def __init__(self, capacity: int, owner: Process) -> None:
         # Unbounded, because signals must always fit; `size` bounds the mail.
+        self.inlet: trio.MemorySendChannel[Envelope]
+        self.outlet: trio.MemoryReceiveChannel[Envelope]
         self.inlet, self.outlet = trio.open_memory_channel[Envelope](float("inf"))
-        self.capacity = capacity
-        self.owner = owner
-        self.size = 0
+        self.capacity: int = capacity
+        self.owner: Process = owner
+        self.size: int = 0
         self.held: deque[Envelope] | None = None
         self.pending: set[ReplyTo[Any]] = set()
-        self.closed = False
+        self.closed: bool = False
         self.drain: Drain | None = None
         # Senders for whom there is no room, in the order they came.
-        self._waiting: OrderedDict[ReplyTo[Any] | Room, None] | None = None
+        self.waiting: OrderedDict[ReplyTo[Any] | Room, None] | None = None
 
     @property
     def has_room(self) -> bool:
         """Whether mail sent now would be taken at once."""
-        return self.size < self.capacity and not self._waiting
+        return self.size < self.capacity and not self.waiting
 
     def signal(self, signal: Signal) -> None:
         """Queue a signal; nothing if the process is dead."""
@@ -215,7 +211,7 @@ class Mailbox:
         """
         if self.closed:
             return
-        if self.size >= self.capacity or self._waiting:
+        if self.size >= self.capacity or self.waiting:
             raise MailboxFull(
                 f"the mailbox of {self.owner.ref.label!r} holds its {self.capacity} messages; "
                 "use cast, which waits for room, or a larger ChildSpec(mailbox=…)"
@@ -226,7 +222,7 @@ class Mailbox:
     def request(self, call: ReplyTo[Any]) -> None:
         """Queue a call, or let it wait for room: its task parks either way."""
         self.pending.add(call)
-        if self.size < self.capacity and not self._waiting:
+        if self.size < self.capacity and not self.waiting:
             self.size += 1
             self.inlet.send_nowait(call)
         else:
@@ -251,8 +247,8 @@ class Mailbox:
     def taken(self) -> None:
         """One piece of mail has left the queue: let the next sender in."""
         self.size -= 1
-        if self._waiting:
-            waiting, _ = self._waiting.popitem(last=False)
+        if self.waiting:
+            waiting, _ = self.waiting.popitem(last=False)
             self.size += 1
             if isinstance(waiting, Room):
                 self.inlet.send_nowait(waiting.envelope)
@@ -260,16 +256,10 @@ class Mailbox:
             else:
                 self.inlet.send_nowait(waiting)
 
-    def settle(self, call: ReplyTo[Any]) -> None:
-        """`call` needs no answer any more."""
-        self.pending.discard(call)
-        if self.drain is not None:
-            self.drain.progress()
-
     def forget(self, waiting: ReplyTo[Any] | Room) -> None:
         """A sender gave up waiting for room; nothing if it did not wait."""
-        if self._waiting:
-            self._waiting.pop(waiting, None)
+        if self.waiting:
+            self.waiting.pop(waiting, None)
 
     def hold(self, envelope: Envelope) -> None:
         """Set aside what was received, behind what was set aside before."""
@@ -278,9 +268,9 @@ class Mailbox:
         self.held.append(envelope)
 
     def _wait(self, waiting: ReplyTo[Any] | Room) -> None:
-        if self._waiting is None:
-            self._waiting = OrderedDict()
-        self._waiting[waiting] = None
+        if self.waiting is None:
+            self.waiting = OrderedDict()
+        self.waiting[waiting] = None
 
     def close(self, ref: Ref, reason: ExitReason) -> None:
         """End it: casts that wait for room return, every caller hears why."""
@@ -288,7 +278,7 @@ class Mailbox:
         self.inlet.close()
         self.outlet.close()
         self.held = None
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         for sender in waiting or ():
             if isinstance(sender, Room):
                 reschedule(sender.task)
@@ -312,5 +302,5 @@ class Mailbox:
             self.size += 1
         kept = {item for item in self.held if isinstance(item, ReplyTo)}
         for call in tuple(self.pending):
-            if call not in kept and call not in (self._waiting or ()):
+            if call not in kept and call not in (self.waiting or ()):
                 call.owner_ended(ref, reason)

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import Any, TypeVar
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled, wait_task_rescheduled
 
 from alloy.otp.address import Address, Ref, find, resolve
 from alloy.otp.context import current_process, snapshot, waiting_loop
@@ -24,13 +24,21 @@ from alloy.otp.server import Request
 T = TypeVar("T")
 
 
-async def call(to: Address, request: Request[T], *, timeout: float | None = 5.0, wait: bool = False) -> T:
+async def call(
+    to: Address,
+    request: Request[T],
+    *,
+    timeout: float | None = 5.0,  # noqa: ASYNC109  # as in OTP, and cheaper than a scope
+    wait: bool = False,
+) -> T:
     """Send `request` to the server and wait for its reply.
 
     Giving up – by the timeout or by cancellation – withdraws the request: one that still waits is never
     handled, and a reply that comes late is dropped.
 
     Args:
+        to: the server, or a name that leads to it.
+        request: what its `handle_call` gets.
         timeout: seconds from now, by Trio's clock, waiting for room included; None or `math.inf` to
             wait for ever.
         wait: where nobody has the name now, wait for the next who takes it, within the same timeout.
@@ -61,7 +69,8 @@ async def call(to: Address, request: Request[T], *, timeout: float | None = 5.0,
         mailbox.request(slot)
         if timeout is not None:
             process.system.deadlines.add(slot, trio.current_time() + timeout)
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     if caller is process or process.waiting_on is not None:
         check_wait(caller, process)
     slot = ReplyTo(request, mailbox, process.ref, caller)
@@ -70,22 +79,23 @@ async def call(to: Address, request: Request[T], *, timeout: float | None = 5.0,
     try:
         if timeout is not None:
             process.system.deadlines.add(slot, trio.current_time() + timeout)
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     finally:
         caller.waiting_on = None
 
 
-async def _wait_registered(to: Address, timeout: float | None) -> tuple[Process, float | None]:
+async def _wait_registered(to: Address, seconds: float | None) -> tuple[Process, float | None]:
     """The next process to have the address, and what is left of the time."""
     wait_registered: Callable[[], Awaitable[None]] | None = getattr(to, "wait_registered", None)
     if wait_registered is None:
         raise ServerExited(to, NoProcess())  # one incarnation, and it is dead
-    deadline = math.inf if timeout is None else trio.current_time() + timeout
+    deadline = math.inf if seconds is None else trio.current_time() + seconds
     with trio.move_on_at(deadline):
         while True:
             await wait_registered()
             if (process := find(to)) is not None:
-                return process, None if timeout is None else max(0.0, deadline - trio.current_time())
+                return process, None if seconds is None else max(0.0, deadline - trio.current_time())
     raise CallTimeout(f"nobody took the name {to!r} in time")
 
 
@@ -172,9 +182,9 @@ class SystemCall:
     __slots__ = ("action", "is_urgent", "slot")
 
     def __init__(self, slot: ReplyTo[Any], action: Callable[[Process], object], *, is_urgent: bool) -> None:
-        self.slot = slot
-        self.action = action
-        self.is_urgent = is_urgent
+        self.slot: ReplyTo[Any] = slot
+        self.action: Callable[[Process], object] = action
+        self.is_urgent: bool = is_urgent
 
     async def act(self, process: Process) -> None:
         """Do it, unless the caller gave up."""
@@ -193,7 +203,11 @@ class SystemCall:
 
 
 async def system_call(
-    to: Address, action: Callable[[Process], object], *, timeout: float | None, is_urgent: bool = True
+    to: Address,
+    action: Callable[[Process], object],
+    *,
+    timeout: float | None,  # noqa: ASYNC109  # as `call`
+    is_urgent: bool = True,
 ) -> Any:
     """Have the process behind `to` run `action(process)` between two messages, and answer its result."""
     if timeout is not None:
@@ -207,15 +221,22 @@ async def system_call(
     if timeout is not None:
         process.system.deadlines.add(slot, trio.current_time() + timeout)
     if caller is None:
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     caller.waiting_on = process.mailbox
     try:
-        return await slot.answer()
+        await wait_task_rescheduled(slot.abort)
+        return slot.outcome()
     finally:
         caller.waiting_on = None
 
 
-async def stop(to: Address, reason: ExitReason = Normal(), *, timeout: float | None = math.inf) -> None:
+async def stop(
+    to: Address,
+    reason: ExitReason = Normal(),  # noqa: B008  # a frozen value
+    *,
+    timeout: float | None = math.inf,  # noqa: ASYNC109  # as `call`
+) -> None:
     """Let the server end with `reason` after the messages that wait before this, and wait for its end.
 
     Its supervisor restarts it as after any other end: to stop a child for good, `terminate_child`.
@@ -273,5 +294,3 @@ async def wait_down(to: Address) -> ExitReason:
     else:
         await ref.process.join()
     return ref.reason or NoProcess()
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Hashable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import attrs
 
@@ -17,7 +17,8 @@ from alloy.otp.child import ChildSpec, check_count
 from alloy.otp.process import Process
 from alloy.otp.registry import Registry, Via
 from alloy.otp.server import Server
-from alloy.otp.supervisor import Supervisor, SupervisorProcess
+from alloy.otp.supervision import SupervisorProcess
+from alloy.otp.supervisor import Supervisor
 
 
 class PartitionProcess(SupervisorProcess):
@@ -25,12 +26,10 @@ class PartitionProcess(SupervisorProcess):
 
     __slots__ = ()
 
-    server: PartitionSupervisor
-
     def child_started(self, ref: Ref) -> None:
         """Let the number lead to this incarnation."""
         if ref.process is not None:
-            self.server.registry.register(ref.process.child.spec.id, ref=ref)
+            cast("PartitionSupervisor", self.server).registry.register(ref.process.child.spec.id, ref=ref)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -63,7 +62,10 @@ class PartitionSupervisor(Supervisor):
         self.validate()
 
     def via(self, key: Hashable) -> Via:
-        """The address of the partition for `key`: an int by its remainder, anything else by a stable hash of its repr."""
+        """The address of the partition for `key`.
+
+        An int goes by its remainder, anything else by a stable hash of its repr.
+        """
         return self.registry.via(self.partition_of(key))
 
     def partition_of(self, key: Hashable) -> int:

@@ -68,8 +68,8 @@ class RestartWindow:
     __slots__ = ("max_restarts", "max_seconds", "times")
 
     def __init__(self, max_restarts: int, max_seconds: float) -> None:
-        self.max_restarts = max_restarts
-        self.max_seconds = max_seconds
+        self.max_restarts: int = max_restarts
+        self.max_seconds: float = max_seconds
         self.times: deque[float] = deque()
 
     def allows_one_at(self, now: float) -> bool:

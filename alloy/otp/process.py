@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import attrs
 import trio
 from trio.lowlevel import Task, current_task, enable_ki_protection
 
@@ -22,10 +22,12 @@ from alloy.errors import unwrap
 from alloy.otp.address import Ref
 from alloy.otp.context import current_process, forget, restore
 from alloy.otp.deadlines import Parked
-from alloy.otp.events import ChildExited, ChildStarted, PoisonDropped
-from alloy.otp.mailbox import Cast, Envelope, Info, Mailbox, Notice, ReplyTo
+from alloy.otp.events import ChildStarted
+from alloy.otp.exit_path import walk_exit_path
+from alloy.otp.helpers import Helpers, is_cancellation
+from alloy.otp.mailbox import NO_REPLY, Cast, Envelope, Info, Mailbox, ReplyTo
 from alloy.otp.reasons import UNSET, Crash, ExitReason, Ignore, Killed, Normal, Shutdown, Stop, is_abnormal
-from alloy.otp.reports import drop_frames, log_poison, report_end
+from alloy.otp.signals import Exit, Notice, ParentStop
 
 if TYPE_CHECKING:
     from alloy.otp.child import Child
@@ -35,16 +37,6 @@ if TYPE_CHECKING:
     from alloy.otp.system import System
 
 Hook: TypeAlias = Callable[[str, object], None]
-
-
-class NoReply:
-    """The type of `NO_REPLY`."""
-
-    def __repr__(self) -> str:
-        return "NO_REPLY"
-
-
-NO_REPLY: Any = NoReply()
 
 
 class Holding(Protocol):
@@ -63,75 +55,54 @@ class Waker(Protocol):
         ...
 
 
+@attrs.define(eq=False, repr=False)
 class Process:
     """One incarnation of a server: its task, its mailbox, and all that hangs on its life."""
 
-    __slots__ = (
-        "attention",
-        "child",
-        "continuations",
-        "current",
-        "failure",
-        "helpers",
-        "helpers_gone",
-        "holdings",
-        "hook",
-        "idle",
-        "joiners",
-        "kill_scope",
-        "links",
-        "mailbox",
-        "monitoring",
-        "monitors",
-        "nursery",
-        "parent",
-        "parting",
-        "ref",
-        "requested",
-        "run_scope",
-        "running",
-        "server",
-        "starter",
-        "stopping",
-        "suspended",
-        "system",
-        "task",
-        "waiting_on",
-    )
+    server: Server
+    child: Child
+    system: System
+    parent: Process | None
+    ref: Ref = attrs.field(init=False)
+    mailbox: Mailbox = attrs.field(init=False)
+    kill_scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    run_scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    task: Task | None = attrs.field(init=False, default=None)
+    # The nursery its task is in, for its helpers.
+    nursery: trio.Nursery | None = attrs.field(init=False, default=None)
+    # Who waits for init, and what that raised.
+    starter: Parked | None = attrs.field(init=False, default=None)
+    failure: BaseException | None = attrs.field(init=False, default=None)
+    # Init is done; stays true to the end.
+    running: bool = attrs.field(init=False, default=False)
+    # Why the run scope was cancelled; how the supervisor is stopping it.
+    requested: ExitReason | None = attrs.field(init=False, default=None)
+    stopping: ShutdownPolicy | None = attrs.field(init=False, default=None)
+    # A reply that waits for terminate.
+    parting: tuple[ReplyTo[Any], object] | None = attrs.field(init=False, default=None)
+    # What a handler has, or had when it failed.
+    current: Envelope | None = attrs.field(init=False, default=None)
+    # Whom the main task waits for.
+    waiting_on: Mailbox | tuple[Mailbox, ...] | None = attrs.field(init=False, default=None)
+    suspended: bool = attrs.field(init=False, default=False)
+    # The loop must look at `requested` and `suspended`.
+    attention: bool = attrs.field(init=False, default=False)
+    # The rest is rarely used, and made when it is.
+    idle: tuple[float, object] | None = attrs.field(init=False, default=None)
+    continuations: deque[object] | None = attrs.field(init=False, default=None)
+    hook: Hook | None = attrs.field(init=False, default=None)
+    helpers: Helpers | None = attrs.field(init=False, default=None)
+    # Who waits for the end; monitors on this process, and of this process on others.
+    joiners: list[Waker] | None = attrs.field(init=False, default=None)
+    monitors: dict[Monitor, None] | None = attrs.field(init=False, default=None)
+    monitoring: dict[Monitor, None] | None = attrs.field(init=False, default=None)
+    links: dict[Process, None] | None = attrs.field(init=False, default=None)
+    holdings: dict[Holding, None] | None = attrs.field(init=False, default=None)
 
-    def __init__(self, server: Server, child: Child, system: System, parent: Process | None) -> None:
-        self.server = server
-        self.child = child
-        self.system = system
-        self.parent = parent
-        self.ref = Ref(str(child.spec.id), self)
-        self.mailbox = child.mailbox or Mailbox(child.spec.mailbox, self)
+    def __attrs_post_init__(self) -> None:
+        self.ref = Ref(str(self.child.spec.id), self)
+        self.mailbox = self.child.mailbox or Mailbox(self.child.spec.mailbox, self)
         self.mailbox.owner = self
-        self.kill_scope = trio.CancelScope()
-        self.run_scope = trio.CancelScope()
-        self.task: Task | None = None
-        self.nursery: trio.Nursery | None = None  # the one its task is in, for its helpers
-        self.starter: Parked | None = None  # who waits for init
-        self.failure: BaseException | None = None  # what init raised
-        self.running = False  # init is done; stays true to the end
-        self.requested: ExitReason | None = None  # why the run scope was cancelled
-        self.stopping: ShutdownPolicy | None = None  # how its supervisor is stopping it
-        self.parting: tuple[ReplyTo[Any], object] | None = None  # a reply that waits for terminate
-        self.current: Envelope | None = None  # what a handler has, or had when it failed
-        self.waiting_on: Mailbox | tuple[Mailbox, ...] | None = None  # whom the main task waits for
-        self.attention = False  # the loop must look at `requested` and `suspended`
-        self.suspended = False
-        # The rest is rarely used: made when it is.
-        self.idle: tuple[float, object] | None = None
-        self.continuations: deque[object] | None = None
-        self.hook: Hook | None = None
-        self.helpers: set[trio.CancelScope] | None = None
-        self.helpers_gone: Parked | None = None  # who waits for the last helper to end
-        self.joiners: list[Waker] | None = None  # who waits for the end
-        self.monitors: dict[Monitor, None] | None = None  # of others, on this process
-        self.monitoring: dict[Monitor, None] | None = None  # of this process, on others
-        self.links: dict[Process, None] | None = None
-        self.holdings: dict[Holding, None] | None = None
 
     # The frame
 
@@ -154,10 +125,12 @@ class Process:
             if not is_cancellation(error):
                 reason = Crash(error)
         finally:
-            if self.helpers:
-                with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
-                    await self._end_helpers()
-            self.finish(reason, escapes=escapes)
+            try:
+                if self.helpers is not None:
+                    with trio.CancelScope(shield=True):  # no deadline: a helper must not outlive its process
+                        await self.helpers.end()
+            finally:
+                self.finish(reason, escapes=escapes)
 
     async def live(self) -> ExitReason:
         """Run, then clean up; the answer is why it ended."""
@@ -172,18 +145,17 @@ class Process:
             reason = (self.requested or Shutdown()) if self.run_scope.cancelled_caught else Normal()
         except BaseException as caught:
             reason = self._reason_for(unwrap(caught))
-        if self.helpers:
-            await self._end_helpers()
+        if self.helpers is not None:
+            await self.helpers.end()
             if isinstance(self.requested, Crash) and not is_abnormal(reason):
                 reason = self.requested  # a helper failed while it was being stopped
         if trio.current_effective_deadline() == -math.inf:  # killed, or a supervisor further up is
             return reason if isinstance(reason, Crash) else Killed()
         try:
             await self.wind_down(reason)
-        except Stop as stop:
-            reason = stop.reason
         except Exception as caught:
-            reason = Crash(unwrap(caught))
+            error = unwrap(caught)
+            reason = error.reason if isinstance(error, Stop) else Crash(error)
         return reason
 
     def _reason_for(self, error: BaseException) -> ExitReason:
@@ -211,57 +183,8 @@ class Process:
         self.system.emit(self, ChildStarted(self.child.spec.id, self.ref))
 
     def finish(self, reason: ExitReason, *, escapes: bool = False) -> None:
-        """The exit path: names, mailbox, callers, monitors, links, whoever waits, the supervisor.
-
-        With `escapes` an exception is on its way out that ends the whole program: there is nothing to
-        report, and nobody shall restart anything.
-        """
-        ref = self.ref
-        if self.running and not escapes:
-            report_end(self, reason)
-        ref.reason, ref.process = reason, None
-        for holding in self.holdings or ():
-            holding.release(self)
-        if self.parting is not None:
-            call, value = self.parting
-            call.reply(value)
-        if self.child.spec.keep_mailbox:
-            self._keep_mailbox(reason)
-        else:
-            self.mailbox.close(ref, reason)
-        for monitor in self.monitors or ():
-            monitor.fire(ref, reason)
-        for monitor in self.monitoring or ():
-            monitor.withdraw()
-        for peer in tuple(self.links or ()):
-            peer.unlink(self)
-            peer.exit_signal(reason, self.ref)
-        for waker in self.joiners or ():
-            waker.wake()
-        self.joiners = None
-        if self.running:
-            self.system.emit(self, ChildExited(self.child.spec.id, ref, reason))
-            if isinstance(reason, Crash) and not escapes:
-                drop_frames(reason.exc, ref.label)
-        self.system.ended(self)
-        if self.starter is not None:
-            self.starter.wake()
-        # Whoever still knows the process, a timer say, keeps nothing of its state.
-        self.server = None  # type: ignore[assignment]  # nothing looks at it any more
-        self.current = None
-        if self.parent is not None and not escapes:
-            self.parent.mailbox.signal(Exited(self))
-
-    def _keep_mailbox(self, reason: ExitReason) -> None:
-        mail = self.current if isinstance(self.current, (Cast, Info)) else None
-        if mail is not None and is_abnormal(reason):
-            mail.crashes += 1
-            if mail.crashes >= self.child.spec.poison_limit:
-                event = PoisonDropped(self.ref, mail.message)
-                log_poison(event, mail.crashes)
-                self.system.emit(self, event)
-                mail = None
-        self.mailbox.keep(mail, self.ref, reason)
+        """Be dead, and let everybody know; with `escapes`, an exception is on its way that ends the program."""
+        walk_exit_path(self, reason, escapes=escapes)
 
     # What supervisors do otherwise
 
@@ -274,9 +197,9 @@ class Process:
         if self.running:
             await self.server.terminate(reason)
 
-    async def handle_request(self, call: ReplyTo[Any]) -> object:
+    def handle_request(self, call: ReplyTo[Any]) -> Awaitable[object]:
         """Answer a call; NO_REPLY where somebody else will."""
-        return await self.server.handle_call(call.request, call)
+        return self.server.handle_call(call.request, call)
 
     async def handle_exit(self, process: Process) -> None:
         """A child has ended."""
@@ -288,21 +211,30 @@ class Process:
     # The loop
 
     async def serve(self) -> None:
-        """Handle one message after another, with a checkpoint before each."""
+        """Handle one message after another, with a checkpoint before each, or before each `batch` of them."""
         mailbox = self.mailbox
         receive = mailbox.outlet.receive
+        batch = self.child.spec.batch
+        at_once = 0  # how many more without a checkpoint
         if self.continuations:
             await self._continue()
         while True:
             if mailbox.held or self.idle is not None:
                 envelope = await self._next()
+            elif at_once and (queued := self._queued()) is not None:
+                envelope = queued
+                at_once -= 1
             else:
                 envelope = await receive()
+                at_once = batch - 1
             if self.attention and not await self._admits(envelope):
                 continue
             kind = type(envelope)
             if kind is ReplyTo:
-                mailbox.taken()
+                if mailbox.waiting:
+                    mailbox.taken()
+                else:
+                    mailbox.size -= 1
                 await self._answer(envelope)  # type: ignore[arg-type]  # its type was looked at
             elif kind is Cast:
                 mailbox.taken()
@@ -313,6 +245,12 @@ class Process:
             else:
                 await envelope.act(self)  # type: ignore[union-attr]  # as above
 
+    def _queued(self) -> Envelope | None:
+        try:
+            return self.mailbox.outlet.receive_nowait()
+        except trio.WouldBlock:
+            return None
+
     async def _next(self) -> Envelope:
         held = self.mailbox.held
         if held and not self.suspended:
@@ -321,8 +259,8 @@ class Process:
         if self.idle is None or self.suspended:
             return await self.mailbox.outlet.receive()
         await trio.lowlevel.checkpoint()
-        with suppress(trio.WouldBlock):
-            return self.mailbox.outlet.receive_nowait()  # whatever the time is: it came first
+        if (queued := self._queued()) is not None:
+            return queued  # whatever the time is: it came first
         deadline, message = self.idle
         with trio.move_on_at(deadline):
             return await self.mailbox.outlet.receive()  # may arrive in the tick of the deadline: then it counts
@@ -336,7 +274,7 @@ class Process:
                 return True
             self.mailbox.hold(envelope)
             return False
-        if self.requested is not None:
+        if self.requested is not None or self.kill_scope.cancel_called:
             # Received in the tick of the cancel. Beginning it would lose it at its first checkpoint.
             held = self.mailbox.held = self.mailbox.held or deque()
             held.appendleft(envelope)
@@ -344,7 +282,7 @@ class Process:
         return True
 
     async def _answer(self, call: ReplyTo[Any]) -> None:
-        if not call.is_live:
+        if call.task is None:
             return  # the caller gave up; the work would be for nobody
         self.current = call
         self.idle = None
@@ -401,8 +339,6 @@ class Process:
 
     def exit_signal(self, reason: ExitReason, sender: Ref | None) -> None:
         """A linked peer died, or somebody called `exit` with anything but Killed."""
-        from alloy.otp.links import Exit
-
         if not self.ref.alive:
             return
         if self.server.trap_exit:
@@ -457,45 +393,7 @@ class Process:
             self.joiners = []
         self.joiners.append(waker)
 
-    # Helpers, and what it is entered in
-
-    def start_helper(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-        """Run `fn` beside the loop: its error is the process's, the process's end is its cancellation."""
-        if self.nursery is None or self.ref.process is None:
-            raise RuntimeError(f"{self.ref.label!r} has ended; it can start no task")
-        if self.helpers is None:
-            self.helpers = set()
-        scope = trio.CancelScope()
-        self.helpers.add(scope)
-        if self.run_scope.cancel_called:
-            scope.cancel(reason="its process is stopping")
-        self.nursery.start_soon(self._run_helper, scope, fn, args, name=f"{self.ref.label}: {fn!r}")
-
-    @enable_ki_protection
-    async def _run_helper(
-        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]
-    ) -> None:
-        try:
-            with scope:
-                await fn(*args)
-        except BaseException as caught:
-            error = unwrap(caught)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            if not is_cancellation(error):
-                self.interrupt(error.reason if isinstance(error, Stop) else Crash(error))
-        finally:
-            if self.helpers is not None:
-                self.helpers.discard(scope)
-                if not self.helpers and self.helpers_gone is not None:
-                    self.helpers_gone.wake()
-
-    async def _end_helpers(self) -> None:
-        for scope in self.helpers or ():
-            scope.cancel(reason="its process is stopping")
-        if self.helpers:
-            self.helpers_gone = Parked()
-            await self.helpers_gone.wait(self.system.deadlines)
+    # What it is tied to
 
     def unlink(self, peer: Process) -> None:
         """Forget a link, on this side."""
@@ -507,38 +405,3 @@ class Process:
         if self.holdings is None:
             self.holdings = {}
         self.holdings[holding] = None
-
-
-class Exited:
-    """To a supervisor: a child has ended, in its own good order among the messages."""
-
-    __slots__ = ("process",)
-    is_urgent = False
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    async def act(self, process: Process) -> None:
-        """Let the supervisor decide."""
-        await process.handle_exit(self.process)
-
-
-class ParentStop:
-    """To a process that traps exits: its supervisor wants it to stop, after all that is queued."""
-
-    __slots__ = ("reason",)
-    is_urgent = True
-
-    def __init__(self, reason: ExitReason) -> None:
-        self.reason = reason
-
-    async def act(self, process: Process) -> None:
-        """Leave the loop."""
-        raise Stop(self.reason)
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Whether `error`, once unwrapped, is nothing but cancellation."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_cancellation(inner) for inner in error.exceptions)
-    return isinstance(error, trio.Cancelled)

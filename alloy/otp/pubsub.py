@@ -12,9 +12,10 @@ import attrs
 from alloy.otp.address import Ref
 from alloy.otp.context import here, snapshot
 from alloy.otp.feed import Feed, Lagged, Overflow, check_overflow
-from alloy.otp.mailbox import Info, Notice
+from alloy.otp.mailbox import Info
 from alloy.otp.reasons import Shutdown
 from alloy.otp.registry import strict
+from alloy.otp.signals import Notice
 
 if TYPE_CHECKING:
     from alloy.otp.process import Process
@@ -28,9 +29,9 @@ class Broadcast(Info):
 
     def __init__(self, message: object, subscription: Subscription) -> None:
         super().__init__(message, snapshot())
-        self.subscription = subscription
-        self.is_dropped = False
-        self.missed = 0  # how many this gap stands for; 0 where an earlier one does
+        self.subscription: Subscription = subscription
+        self.is_dropped: bool = False
+        self.missed: int = 0  # how many this gap stands for; 0 where an earlier one does
 
     async def act(self, process: Process) -> None:
         """Hand over the message or the news of the gap."""
@@ -110,6 +111,7 @@ class PubSub:
         Only inside a process; twice is once, with the later `overflow`.
 
         Args:
+            topic: anything hashable.
             overflow: when the mailbox is full: "drop_new" drops what comes; "drop_old" the oldest
                 broadcast of this subscription, with a `Lagged` before what is left; "exit" ends the
                 subscriber with `Shutdown("overflow")`.
@@ -143,6 +145,7 @@ class PubSub:
         """Iterate over what is broadcast on `topic` from now on, in any Trio task.
 
         Args:
+            topic: anything hashable.
             buffer: how many messages may wait for the reader.
             overflow: as for `subscribe`; "exit" ends the iteration. A gap is a `Lagged`.
         """

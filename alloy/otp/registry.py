@@ -9,12 +9,12 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import trio
+from trio.lowlevel import ParkingLot, checkpoint
 
 from alloy.otp.address import Ref, resolve
 from alloy.otp.context import here
 from alloy.otp.errors import AlreadyRegistered
-from alloy.otp.mailbox import Notice
+from alloy.otp.signals import Notice
 
 if TYPE_CHECKING:
     from alloy.otp.process import Process
@@ -55,6 +55,11 @@ class RegistryMonitor:
     owner: Process
     key: Hashable
 
+    @property
+    def name(self) -> Hashable:
+        """What the registry keeps it under."""
+        return None if self.key is None else strict(self.key)
+
 
 @attrs.frozen
 class Joined:
@@ -85,10 +90,12 @@ class Registry:
 
     def __init__(self, *, unique: bool = True) -> None:
         self._unique = unique
-        self._entries: dict[Hashable, list[Entry]] = {}
-        self._of: dict[Process, list[Entry]] = {}
-        self._monitors: dict[RegistryMonitor, None] = {}
-        self._arrivals: dict[Hashable, trio.Event] = {}
+        # Dicts as ordered sets: in a group of ten thousand, each that ends is struck out at once.
+        self._entries: dict[Hashable, dict[Entry, None]] = {}
+        self._of: dict[Process, dict[Entry, None]] = {}
+        self._monitors: dict[Hashable, dict[RegistryMonitor, None]] = {}  # None is for all keys
+        self._monitors_of: dict[Process, list[RegistryMonitor]] = {}
+        self._arrivals: dict[Hashable, ParkingLot] = {}  # who waits for a key; no empty ones
 
     def __repr__(self) -> str:
         return f"<{'unique' if self._unique else 'duplicate'} Registry of {self.count()} entries>"
@@ -106,13 +113,13 @@ class Registry:
             raise RuntimeError(f"{process.ref.label!r} has ended; it can take no name")
         entries = self._entries.get(strict(key))
         if entries and self._unique:
-            raise AlreadyRegistered(key, entries[0].process.ref)
+            raise AlreadyRegistered(key, next(iter(entries)).process.ref)
         entry = Entry(key, process, value)
-        self._entries.setdefault(strict(key), []).append(entry)
-        self._of.setdefault(process, []).append(entry)
+        self._entries.setdefault(strict(key), {})[entry] = None
+        self._of.setdefault(process, {})[entry] = None
         process.enter(self)
-        if (arrival := self._arrivals.pop(strict(key), None)) is not None:
-            arrival.set()
+        if (waiting := self._arrivals.pop(strict(key), None)) is not None:
+            waiting.unpark_all()
         self._tell(Joined, entry)
 
     def unregister(self, key: Hashable, *, ref: Ref | None = None) -> None:
@@ -120,7 +127,7 @@ class Registry:
         process = here("unregister(key, ref=…)") if ref is None else ref.process
         if process is not None and (entry := self._entry(key, process)) is not None:
             mine = self._of[process]
-            mine.remove(entry)
+            del mine[entry]
             if not mine:
                 del self._of[process]
             self._drop(entry)
@@ -168,37 +175,47 @@ class Registry:
         """
         owner = here("wait_down")
         watch = RegistryMonitor(self, owner, key)
-        self._monitors[watch] = None
+        self._monitors.setdefault(watch.name, {})[watch] = None
+        self._monitors_of.setdefault(owner, []).append(watch)
         owner.enter(self)
         return watch
 
     async def wait_registered(self, key: Hashable) -> None:
         """Block until somebody owns `key`; at once if somebody does."""
-        if self._entries.get(strict(key)):
-            await trio.lowlevel.checkpoint()
+        name = strict(key)
+        if self._entries.get(name):
+            await checkpoint()
             return
-        await self._arrivals.setdefault(strict(key), trio.Event()).wait()
+        waiting = self._arrivals.setdefault(name, ParkingLot())
+        try:
+            await waiting.park()
+        finally:
+            if not waiting and self._arrivals.get(name) is waiting:
+                del self._arrivals[name]
 
     def release(self, process: Process) -> None:
         """Strike out a process that has ended."""
         for entry in self._of.pop(process, ()):
             self._drop(entry)
-        for watch in [watch for watch in self._monitors if watch.owner is process]:
-            del self._monitors[watch]
+        for watch in self._monitors_of.pop(process, ()):
+            watches = self._monitors[watch.name]
+            del watches[watch]
+            if not watches:
+                del self._monitors[watch.name]
 
     def _entry(self, key: Hashable, process: Process) -> Entry | None:
         return next((entry for entry in self._entries.get(strict(key), ()) if entry.process is process), None)
 
     def _drop(self, entry: Entry) -> None:
         entries = self._entries[strict(entry.key)]
-        entries.remove(entry)
+        del entries[entry]
         if not entries:
             del self._entries[strict(entry.key)]
         self._tell(Left, entry)
 
     def _tell(self, kind: type[Joined] | type[Left], entry: Entry) -> None:
-        for watch in self._monitors:
-            if watch.key is None or strict(watch.key) == strict(entry.key):
+        for name in (None, strict(entry.key)):
+            for watch in self._monitors.get(name, ()):
                 watch.owner.mailbox.signal(Notice(kind(watch, entry.key, entry.process.ref, entry.value)))
 
 

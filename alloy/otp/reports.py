@@ -17,7 +17,7 @@ from alloy.otp.reasons import Crash, ExitReason, is_abnormal
 if TYPE_CHECKING:
     from alloy.otp.process import Process
 
-logger = logging.getLogger("alloy.otp")
+logger: logging.Logger = logging.getLogger("alloy.otp")
 
 
 def report_end(process: Process, reason: ExitReason) -> None:
@@ -34,6 +34,8 @@ def report_end(process: Process, reason: ExitReason) -> None:
         event = ChildExited(spec.id, process.ref, reason)
         head = f"process {process.ref.label!r} ended: {reason!r}"
     else:
+        return
+    if not logger.isEnabledFor(logging.ERROR):
         return
     lines = [head]
     if process.current is not None:
@@ -88,9 +90,12 @@ def drop_frames(error: BaseException, label: str) -> None:
     """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
-    if error.__traceback__ is not None:
-        *_, place = traceback.extract_tb(error.__traceback__, limit=-1)
-        error.add_note(f"in process {label!r}, {place.filename}:{place.lineno} in {place.name}")
+    place = error.__traceback__
+    if place is not None:
+        while place.tb_next is not None:
+            place = place.tb_next
+        code = place.tb_frame.f_code
+        error.add_note(f"in process {label!r}, {code.co_filename}:{place.tb_lineno} in {code.co_qualname}")
     while todo:
         item = todo.pop()
         if item is None or id(item) in seen:

@@ -12,12 +12,13 @@ import trio
 
 from alloy.otp.address import R_co
 from alloy.otp.context import here
+from alloy.otp.helpers import Helpers
 from alloy.otp.mailbox import ReplyTo
 from alloy.otp.policy import check_seconds
 from alloy.otp.process import Process
 from alloy.otp.reasons import ExitReason
 
-logger = logging.getLogger("alloy.otp")
+logger: logging.Logger = logging.getLogger("alloy.otp")
 
 
 class Request(Generic[R_co]):
@@ -92,7 +93,10 @@ class Server:
 
     def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run `fn(*args)` beside this server: its error is the server's, the server's end cancels it."""
-        self._process().start_helper(fn, args)
+        process = self._process()
+        if process.helpers is None:
+            process.helpers = Helpers(process)
+        process.helpers.start(fn, args)
 
     def _process(self) -> Process:
         process = here("a message to the server")

@@ -34,7 +34,7 @@ class StuckReport:
     __slots__ = ("process",)
 
     def __init__(self, process: Process) -> None:
-        self.process = process
+        self.process: Process = process
         process.system.deadlines.add(self, trio.current_time() + REPORT_EVERY)
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from alloy.errors import sole_error
 from alloy.otp.address import Ref
@@ -27,10 +28,10 @@ from alloy.otp.supervisor import Supervisor
 class System:
     """What all processes of a tree share: who keeps the time, and who watches."""
 
-    logger = logging.getLogger("alloy.otp")
+    logger: logging.Logger = logging.getLogger("alloy.otp")
 
     def __init__(self) -> None:
-        self.deadlines = Deadlines()
+        self.deadlines: Deadlines = Deadlines()
         self.watches: dict[Feed[SystemEvent], Process] = {}
 
     def emit(self, process: Process, event: SystemEvent) -> None:
@@ -63,15 +64,16 @@ class Root:
         if server._used:
             raise RuntimeError(f"this {type(server).__name__} was opened before; make a new one for each system")
         server._used = True
-        self.system = System()
+        self.system: System = System()
         self.grace = grace
         name = type(server).__name__
         spec = ChildSpec(id=name, start=lambda: server, restart=Restart.TEMPORARY, shutdown=grace)
-        self.process = server.process_type(server, Child(spec, is_supervisor=True), self.system, None)
-        self.shield = trio.CancelScope(shield=True)
-        self.stop_began = False
-        self.was_asked = False  # by a signal
+        self.process: Process = server.process_type(server, Child(spec, is_supervisor=True), self.system, None)
+        self.shield: trio.CancelScope = trio.CancelScope(shield=True)
+        self.stop_began: bool = False
+        self.was_asked: bool = False  # by a signal
 
+    @enable_ki_protection
     async def live(self, signals: bool) -> None:
         """Hold the tree and what serves it. A cancel around the block does not reach it: `stop` does."""
         with self.shield:
@@ -123,6 +125,7 @@ class Root:
         await self.process.join()
         body.cancel(reason="the root supervisor has ended")
 
+    @enable_ki_protection
     async def obey_signals(self) -> None:
         """The first SIGINT or SIGTERM stops the tree in order, a second kills it."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

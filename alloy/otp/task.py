@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import attrs
 import trio
@@ -36,16 +36,15 @@ class TaskProcess(Process):
 
     __slots__ = ()
 
-    server: TaskServer
-
     async def initialise(self) -> None:
         """Tie it to its owner, if that is wanted, before it can fail."""
-        if self.server.owner is not None:
-            link_with(self.server.owner)
+        owner = cast("TaskServer", self.server).owner
+        if owner is not None:
+            link_with(owner)
 
     async def serve(self) -> None:
         """Run the function; returning is the normal end."""
-        server = self.server
+        server = cast("TaskServer", self.server)
         args, server.args = server.args, ()
         if server.carried is not None:
             restore(server.carried)
@@ -83,7 +82,7 @@ class Task(Generic[T]):
     def __repr__(self) -> str:
         return f"<Task {self.ref!r}>"
 
-    async def wait(self, timeout: float | None = 5.0) -> T:
+    async def wait(self, timeout: float | None = 5.0) -> T:  # noqa: ASYNC109  # as `call`
         """Wait for the result; the same again if asked again.
 
         Raises:
@@ -153,11 +152,9 @@ class TaskSupervisorProcess(DynamicProcess):
 
     __slots__ = ()
 
-    server: TaskSupervisor
-
     async def initialise(self) -> None:
         """Let the instance know where it runs, so that its methods can be called."""
-        self.server._ref = self.ref
+        cast("TaskSupervisor", self.server)._ref = self.ref
         await super().initialise()
 
 
@@ -173,6 +170,8 @@ class TaskSupervisor(DynamicSupervisor):
         """Run `fn(*args)` as a temporary child, with the marked ContextVars of the caller.
 
         Args:
+            fn: an async function.
+            *args: what it is called with.
             link: tie the task to the calling process: an abnormal end of either ends the other.
 
         Raises:
@@ -202,7 +201,7 @@ class TaskSupervisor(DynamicSupervisor):
         *,
         max_concurrency: int = 8,
         ordered: bool = True,
-        timeout: float | None = 5.0,
+        timeout: float | None = 5.0,  # noqa: ASYNC109  # of each item
         on_timeout: OnTimeout = "exit",
         link: bool = True,
         window: int | None = None,
@@ -212,6 +211,8 @@ class TaskSupervisor(DynamicSupervisor):
         Items are taken from `items` as tasks are started, and tasks are started while the reader waits.
 
         Args:
+            fn: an async function of one item.
+            items: taken one by one; an error in it is raised in the reader.
             max_concurrency: how many tasks may run at a time.
             ordered: whether results come in the order of the items, or as they are done.
             timeout: seconds for each item, from its start; None for no limit.

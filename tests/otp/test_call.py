@@ -8,6 +8,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -25,9 +28,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 @attrs.frozen
@@ -324,3 +324,96 @@ async def test_the_wait_for_the_name_counts_against_the_timeout_of_the_call(auto
             await otp.call(registry.via("name"), Do(sleeps(10)), wait=True, timeout=3)
 
         assert trio.current_time() == 3
+
+
+async def test_a_call_that_waits_does_not_wait_for_a_dead_ref(autojump_clock: MockClock) -> None:
+    async with alone() as ref:
+        await ends(ref, quits())
+        with pytest.raises(otp.ServerExited):
+            await otp.call(ref, Echo(1), wait=True)
+
+        assert trio.current_time() == 0
+
+
+async def test_many_calls_time_out_each_at_its_own_moment(autojump_clock: MockClock) -> None:
+    ended: dict[int, float] = {}
+
+    async def ask(ref: otp.Ref, seconds: int) -> None:
+        with pytest.raises(otp.CallTimeout):
+            await otp.call(ref, Echo(1), timeout=seconds)
+        ended[seconds] = trio.current_time()
+
+    async with alone() as ref, trio.open_nursery() as nursery:
+        await otp.cast(ref, sleeps(1000))
+        await settle()
+        for number in range(200):
+            nursery.start_soon(ask, ref, number * 37 % 200 + 1)
+
+    assert ended == {seconds: seconds for seconds in range(1, 201)}
+
+
+async def test_a_server_that_gives_up_its_own_call_goes_on(autojump_clock: MockClock) -> None:
+    async with system(worker("a"), worker("b")) as root:
+        a, b = await child(root, "a"), await child(root, "b")
+
+        async def ask(server: Worker) -> str:
+            with trio.move_on_after(1):
+                await otp.call(b, Do(sleeps(10)), timeout=None)
+            return "went on"
+
+        assert await otp.call(a, Do(ask)) == "went on"
+        assert trio.current_time() == 1
+
+
+async def test_a_call_to_a_server_that_terminates_is_released_at_its_end(autojump_clock: MockClock) -> None:
+    async with alone(terminate=sleeps(3)) as ref:
+        otp.exit(ref, otp.Shutdown("x"))
+        await settle()
+        with pytest.raises(otp.ServerExited) as caught:
+            await otp.call(ref, Echo(1))
+
+        assert caught.value.reason == otp.Shutdown("x")
+        assert trio.current_time() == 3
+
+
+async def test_a_caller_that_hears_of_a_crash_never_finds_the_corpse_under_its_name(autojump_clock: MockClock) -> None:
+    registry = otp.Registry()
+    async with system(named(registry)) as root:
+        first = await child(root, "a")
+        with pytest.raises(otp.ServerExited):
+            await otp.call(registry.via("name"), Do(crashes()))
+
+        assert registry.via("name").whereis() != first
+        assert await otp.call(registry.via("name"), Echo(1), wait=True) == 1
+
+
+async def test_a_call_in_a_scope_that_is_already_cancelled_is_never_served(autojump_clock: MockClock) -> None:
+    log: list[str] = []
+    async with system(worker("a", log)) as root:
+        a = await child(root, "a")
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="too late")
+            await otp.call(a, Do(notes("served")))
+        await settle()
+
+        assert scope.cancelled_caught
+        assert log == ["start a"]
+
+
+@pytest.mark.parametrize("to", [None, "name", 7, Worker()], ids=["None", "a str", "an int", "a server"])
+async def test_what_is_no_address_is_refused(autojump_clock: MockClock, to: Any) -> None:
+    with pytest.raises(TypeError):
+        await otp.call(to, Echo(1))
+
+
+async def test_a_child_may_call_an_elder_sibling_in_init_and_in_terminate(autojump_clock: MockClock) -> None:
+    registry = otp.Registry()
+    replies: list[Any] = []
+
+    async def ask(server: Worker) -> None:
+        replies.append(await otp.call(registry.via("name"), Echo(len(replies))))
+
+    async with system(named(registry), worker("b", init=ask, terminate=ask)):
+        pass
+
+    assert replies == [0, 1]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import trio
-from otp.servers import Do, Worker, alone, child, crashes, ends, seen, system, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Worker, alone, child, crashes, ends, seen, system, worker
 
 marked: ContextVar[str] = ContextVar("marked", default="nothing")
 unmarked: ContextVar[str] = ContextVar("unmarked", default="nothing")

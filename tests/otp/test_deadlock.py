@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from otp.servers import Do, Echo, Worker, causes, child, settle, sleeps, system, under, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Echo, Worker, causes, child, settle, sleeps, system, under, worker
 
 
 def asks(other: otp.Ref, request: otp.Request[Any]) -> Do:
@@ -259,3 +259,39 @@ async def test_a_full_mailbox_alone_is_no_deadlock(autojump_clock: MockClock) ->
             return trio.current_time()
 
         assert await otp.call(a, Do(flood)) == 3
+
+
+async def test_a_supervisor_that_waits_for_a_child_that_waits_for_one_that_asks_the_supervisor(
+    autojump_clock: MockClock,
+) -> None:
+    async with system(worker("b")) as root:
+        b = await child(root, "b")
+
+        async def ask_supervisor(server: Worker) -> Any:
+            try:
+                return await otp.which_children(root)
+            except otp.Deadlock as error:
+                return error.path
+
+        async def init(server: Worker) -> None:
+            paths.append(await otp.call(b, Do(ask_supervisor)))
+
+        paths: list[Any] = []
+        await otp.start_child(root, worker("a", init=init))
+
+        assert {"a", "b", root.label} <= set(paths[0])
+        assert trio.current_time() == 0
+
+
+async def test_a_drain_of_oneself(autojump_clock: MockClock) -> None:
+    async with system(worker("a")) as root:
+        a = await child(root, "a")
+
+        async def act(server: Worker) -> Any:
+            try:
+                await otp.drain(a, 10)
+            except otp.Deadlock as error:
+                return error.path
+
+        assert set(await otp.call(a, Do(act))) == {"a"}
+        assert trio.current_time() == 0

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -25,9 +28,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def test_1_a_caller_does_not_hang_when_the_server_crashes(autojump_clock: MockClock) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from otp.servers import Do, Echo, Worker, alone, child, ends, notes, quits, settle, sleeps, system, under, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Echo, Worker, alone, child, ends, notes, quits, settle, sleeps, system, under, worker
 
 
 async def test_draining_an_idle_server_stops_it_at_once(autojump_clock: MockClock) -> None:
@@ -120,3 +120,67 @@ async def test_a_wrong_grace_is_refused(autojump_clock: MockClock) -> None:
             await otp.drain(ref, -1)
 
         assert await otp.call(ref, Echo(1)) == 1
+
+
+async def test_what_was_accepted_before_the_drain_is_served(autojump_clock: MockClock) -> None:
+    replies: list[Any] = []
+
+    async def ask(ref: otp.Ref, number: int) -> None:
+        await otp.call(ref, Do(sleeps(1)))
+        replies.append(number)
+
+    async with alone() as ref, trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(ask, ref, number)
+            await settle()
+
+        assert await otp.drain(ref, 10)
+        assert trio.current_time() == 3
+    assert replies == [0, 1, 2]
+
+
+async def test_a_reply_that_was_put_off_is_waited_for(autojump_clock: MockClock) -> None:
+    replies: list[Any] = []
+
+    async def defer(server: Worker) -> Any:
+        slot = server.reply_to
+        assert slot is not None
+
+        async def answer() -> None:
+            await trio.sleep(3)
+            slot.reply("late")
+
+        server.start_soon(answer)
+        return otp.NO_REPLY
+
+    async def ask(ref: otp.Ref) -> None:
+        replies.append(await otp.call(ref, Do(defer)))
+
+    async with alone() as ref, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, ref)
+        await settle()
+
+        assert await otp.drain(ref, 10)
+        assert trio.current_time() == 3
+    assert replies == ["late"]
+
+
+async def test_those_who_drain_together_still_work_for_each_other(autojump_clock: MockClock) -> None:
+    replies: list[Any] = []
+    spec = under("sub", worker("a"), worker("b"), spec={"restart": "temporary"})
+    async with system(spec) as root, trio.open_nursery() as nursery:
+        sub = await child(root, "sub")
+        a, b = await child(sub, "a"), await child(sub, "b")
+
+        async def ask_b_later(server: Worker) -> Any:
+            await trio.sleep(2)
+            return await otp.call(b, Echo("from b"))
+
+        async def ask() -> None:
+            replies.append(await otp.call(a, Do(ask_b_later)))
+
+        nursery.start_soon(ask)
+        await settle()
+
+        assert await otp.drain(sub, 10)
+    assert replies == ["from b"]

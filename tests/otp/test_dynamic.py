@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Echo,
@@ -22,9 +25,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 BACKOFF: dict[str, Any] = {
     "backoff": otp.Backoff(base=1, cap=1, jitter=0),

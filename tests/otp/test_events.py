@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     child,
@@ -16,13 +19,11 @@ from otp.servers import (
     notes,
     quits,
     settle,
+    shielded,
     system,
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def drawn(events: Any) -> list[Any]:
@@ -217,3 +218,26 @@ async def test_what_poisons_a_server_is_reported(autojump_clock: MockClock, capl
 
         assert [event for event in reported(caplog) if isinstance(event, otp.ChildExited)]
         assert [record for record in caplog.records if isinstance(getattr(record, "otp", None), otp.PoisonDropped)]
+
+
+async def test_the_events_of_a_tree_end_with_it(autojump_clock: MockClock) -> None:
+    kinds: list[type] = []
+    async with system(under("sub", worker("a"), spec={"restart": "temporary"})) as root:
+        sub = await child(root, "sub")
+        async with otp.watch_events(sub) as events, trio.open_nursery() as nursery:
+            nursery.start_soon(otp.terminate_child, root, "sub")
+            async for event in events:
+                kinds.append(type(event))
+
+    assert kinds == [otp.ChildExited, otp.ChildExited]
+
+
+async def test_an_unkillable_child_is_an_error_record(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with system(worker("a", shutdown=0)) as root:
+        await otp.cast(await child(root, "a"), shielded)
+        await settle()
+        await otp.terminate_child(root, "a")
+
+        assert [type(event) for event in reported(caplog)] == [otp.Unkillable, otp.Unkillable, otp.ShutdownError]

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -25,9 +28,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 @pytest.mark.parametrize("reason", [otp.Normal(), otp.Shutdown(), otp.Shutdown("tired"), otp.Killed()])

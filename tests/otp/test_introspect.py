@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -28,9 +31,6 @@ from otp.servers import (
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def stick(server: Worker) -> None:

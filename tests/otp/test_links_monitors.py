@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -24,9 +27,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 def links(*others: otp.Ref) -> Do:

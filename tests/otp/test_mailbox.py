@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -24,9 +27,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def busy(ref: otp.Ref, seconds: float = 100) -> None:
@@ -169,21 +169,51 @@ async def test_messages_of_one_sender_stay_in_order_whatever_their_kind(autojump
 
 
 @pytest.mark.parametrize("first", ["message", "signal"])
-async def test_a_message_that_meets_a_cancellation_is_not_lost(autojump_clock: MockClock, first: str) -> None:
+@pytest.mark.parametrize("reason", [otp.Shutdown(), otp.Killed()], ids=["shutdown", "kill"])
+async def test_a_message_that_meets_a_cancellation_is_not_lost(
+    autojump_clock: MockClock, first: str, reason: otp.ExitReason
+) -> None:
     log: list[str] = []
     async with system(worker("a", log, keep_mailbox=True)) as root:
         a = await child(root, "a")
         await settle()  # the server is parked at its empty mailbox
         if first == "message":
             otp.send(a, notes("message"))
-            otp.exit(a, otp.Shutdown())
+            otp.exit(a, reason)
         else:
-            otp.exit(a, otp.Shutdown())
+            otp.exit(a, reason)
             otp.send(a, notes("message"))
         await trio.sleep(1)
 
         assert log.count("message") == 1
         assert log.count("start a") == 2
+
+
+@pytest.mark.parametrize("reason", [otp.Shutdown(), otp.Killed()], ids=["shutdown", "kill"])
+async def test_a_call_that_meets_a_cancellation_is_served_by_the_next_incarnation(
+    autojump_clock: MockClock, reason: otp.ExitReason
+) -> None:
+    replies: list[Any] = []
+
+    async def answer(server: Worker) -> str:
+        await trio.lowlevel.checkpoint()
+        return "served"
+
+    async def ask(ref: otp.Ref) -> None:
+        replies.append(await otp.call(ref, Do(answer)))
+
+    async def end(ref: otp.Ref) -> None:
+        otp.exit(ref, reason)
+
+    async with system(worker("a", keep_mailbox=True), max_restarts=100) as root:
+        for _ in range(20):  # the two run in the same step, in either order
+            async with trio.open_nursery() as nursery:
+                await settle()  # the server is parked at its empty mailbox
+                a = await child(root, "a")
+                nursery.start_soon(ask, a)
+                nursery.start_soon(end, a)
+
+    assert replies == ["served"] * 20
 
 
 # what survives a crash
@@ -248,6 +278,25 @@ async def test_a_kept_mailbox_keeps_its_order(autojump_clock: MockClock) -> None
         otp.send(last, 3)
 
         assert await seen(last) == [1, 2, 3]
+
+
+async def test_the_next_incarnation_gets_the_mail_of_the_last_and_not_its_signals(autojump_clock: MockClock) -> None:
+    async with system(worker("a", keep_mailbox=True, kind=Trapping), worker("b", restart="temporary")) as root:
+        a, b = await child(root, "a"), await child(root, "b")
+
+        async def watch(server: Worker) -> None:
+            otp.monitor(b)
+            otp.link(b)
+
+        await otp.call(a, Do(watch))
+        await busy(a, 1)
+        await ends(b, crashes())  # a Down and an Exit wait now
+        otp.send(a, "mail")
+        otp.exit(a, otp.Killed())
+        await otp.wait_down(a)
+        await trio.sleep(2)
+
+        assert await seen(await child(root, "a")) == ["mail"]
 
 
 async def test_who_waits_for_room_in_a_kept_mailbox_goes_on_waiting_over_a_restart(autojump_clock: MockClock) -> None:

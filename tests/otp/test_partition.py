@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 import pytest
-from otp.servers import Do, Worker, crashes, ends, system
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Worker, crashes, ends, system
 
 
 async def name_of(server: Worker) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from otp.servers import Worker, worker
 
 from alloy import errors, otp
+from otp.servers import Worker, worker
 
 GOOD_SPECS: list[dict[str, Any]] = [
     {},

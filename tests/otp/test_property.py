@@ -10,11 +10,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
-from otp.machine import TrioMachine
-from otp.servers import Boom, Do, Echo, Worker, child, crashes, ends, running_tasks, sleeps, system, under, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.machine import TrioMachine
+from otp.servers import Boom, Do, Echo, Worker, child, crashes, ends, running_tasks, sleeps, system, under, worker
 
 NAMES = st.sampled_from("abcdef")
 RESTARTS = st.sampled_from(["permanent", "transient", "temporary"])
@@ -272,9 +272,7 @@ def survives(times: list[float], max_restarts: int, max_seconds: float) -> int:
     max_seconds=st.sampled_from([1.0, 2.5, 5.0]),
 )
 @settings(deadline=None, max_examples=60)
-def test_the_window_decides_which_crash_is_one_too_many(
-    gaps: list[int], max_restarts: int, max_seconds: float
-) -> None:
+def test_the_window_decides_which_crash_is_one_too_many(gaps: list[int], max_restarts: int, max_seconds: float) -> None:
     async def main() -> int:
         log: list[str] = []
         flags = {"max_restarts": max_restarts, "max_seconds": max_seconds}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from otp.servers import Do, Worker, alone, child, crashes, ends, seen, settle, sleeps, system, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Worker, alone, child, crashes, ends, seen, settle, sleeps, system, worker
 
 
 def subscribes(pubsub: otp.PubSub, topic: Any, **how: Any) -> Do:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from otp.servers import Do, Echo, Worker, alone, child, crashes, ends, seen, settle, system, worker
 from trio.testing import MockClock
 
 from alloy import otp
+from otp.servers import Do, Echo, Worker, alone, child, crashes, ends, seen, settle, system, worker
 
 
 def does(function: Any, *args: Any, **kwargs: Any) -> Do:

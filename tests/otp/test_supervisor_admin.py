@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Do,
     Echo,
@@ -22,9 +25,6 @@ from otp.servers import (
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 STATES = ("running", "stopped", "restarting", "unknown")
 
@@ -298,3 +298,63 @@ async def test_a_normal_end_by_hand_then_restart_by_hand(autojump_clock: MockClo
         assert caught.value.code == "already_present"
 
         assert await otp.restart_child(root, "a") == await child(root, "a")
+
+
+async def test_a_terminate_child_that_is_given_up_still_ends_the_child(autojump_clock: MockClock) -> None:
+    async with system(worker("a", terminate=sleeps(4))) as root:
+        a = await child(root, "a")
+        with trio.move_on_after(1):
+            await otp.terminate_child(root, "a")
+
+        assert trio.current_time() == 1
+        assert await child(root, "a") is None
+        assert await otp.wait_down(a) == otp.Shutdown()
+        assert trio.current_time() == 4
+
+
+async def test_of_two_starts_of_one_id_at_once_one_succeeds(autojump_clock: MockClock) -> None:
+    outcomes: list[Any] = []
+
+    async def start(root: otp.Ref) -> None:
+        try:
+            outcomes.append(await otp.start_child(root, worker("a", init=sleeps(1))))
+        except otp.ChildError as error:
+            outcomes.append(error.code)
+
+    async with system() as root, trio.open_nursery() as nursery:
+        nursery.start_soon(start, root)
+        nursery.start_soon(start, root)
+        await trio.sleep(2)
+
+        assert [await child(root, "a"), "already_started"] == outcomes
+
+
+async def test_a_start_child_that_meets_the_stop_of_its_supervisor_raises(autojump_clock: MockClock) -> None:
+    async def start(sub: otp.Ref) -> None:
+        with pytest.raises(otp.ServerExited):
+            await otp.start_child(sub, worker("b"))
+        ended.append(trio.current_time())
+
+    ended: list[float] = []
+    spec = under("sub", worker("a", terminate=sleeps(4)), spec={"restart": "temporary"})
+    async with system(spec) as root, trio.open_nursery() as nursery:
+        sub = await child(root, "sub")
+        nursery.start_soon(otp.terminate_child, root, "sub")
+        await trio.sleep(1)
+        nursery.start_soon(start, sub)
+
+    assert ended == [4]
+
+
+async def test_a_running_child_can_be_asked_for_while_another_initialises_slowly_only_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with system(worker("a")) as root, trio.open_nursery() as nursery:
+        a = await child(root, "a")
+        nursery.start_soon(otp.start_child, root, worker("b", init=sleeps(10)))
+        await settle()
+
+        assert await otp.call(a, Echo(1)) == 1  # the children themselves are not held up
+        assert trio.current_time() == 0
+        assert len(await otp.which_children(root)) == 2
+        assert trio.current_time() == 10

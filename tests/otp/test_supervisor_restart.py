@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Echo,
     Worker,
@@ -24,9 +27,6 @@ from otp.servers import (
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 ENDS = {
     "normal": quits(otp.Normal()),
@@ -138,9 +138,7 @@ async def test_a_group_restart_counts_once_whatever_its_size(autojump_clock: Moc
 
 
 async def test_a_group_restart_starts_also_what_was_stopped_or_had_ended(autojump_clock: MockClock) -> None:
-    async with system(
-        worker("a"), worker("b"), worker("c", restart="transient"), strategy="rest_for_one"
-    ) as root:
+    async with system(worker("a"), worker("b"), worker("c", restart="transient"), strategy="rest_for_one") as root:
         await otp.terminate_child(root, "b")
         await ends(await child(root, "c"), quits())
         assert [info.ref is None for info in await otp.which_children(root)] == [False, True, True]
@@ -151,9 +149,7 @@ async def test_a_group_restart_starts_also_what_was_stopped_or_had_ended(autojum
 
 async def test_two_crashes_in_one_tick_restart_the_group_once(autojump_clock: MockClock) -> None:
     log: list[str] = []
-    async with system(
-        *(worker(name, log) for name in "abc"), strategy="one_for_all", max_restarts=1
-    ) as root:
+    async with system(*(worker(name, log) for name in "abc"), strategy="one_for_all", max_restarts=1) as root:
         refs = [await child(root, name) for name in "ab"]
         log.clear()
         for ref in refs:
@@ -376,9 +372,7 @@ async def test_the_retry_of_rest_for_one_begins_at_the_child_that_failed(autojum
 async def test_a_supervisor_that_tries_again_and_again_still_answers_and_can_be_stopped(
     autojump_clock: MockClock,
 ) -> None:
-    spec = under(
-        "sub", worker("a", init=fails(*range(2, 100_000))), worker("b"), max_restarts=1_000_000, max_seconds=1
-    )
+    spec = under("sub", worker("a", init=fails(*range(2, 100_000))), worker("b"), max_restarts=1_000_000, max_seconds=1)
     async with system(spec) as root:
         sub = await child(root, "sub")
         await otp.cast(await child(sub, "a"), crashes())
@@ -424,108 +418,6 @@ async def test_a_restart_waits_for_a_slow_init_and_counts_from_the_crash(autojum
 
         assert trio.current_time() == 3
         assert ref.alive
-
-
-# back-off
-
-
-def backed_off(*children: otp.ChildSpec, **flags: Any) -> Any:
-    flags.setdefault("backoff", otp.Backoff(base=1, cap=4, jitter=0))
-    return system(*children, **{"max_restarts": 10, "max_seconds": 1000, **flags})
-
-
-async def test_back_off_delays_each_restart_of_a_child_twice_as_long_up_to_its_cap(autojump_clock: MockClock) -> None:
-    times: list[float] = []
-
-    async def init(server: Worker) -> None:
-        times.append(trio.current_time())
-        server.idle_after(0, crashes())
-
-    async with backed_off(worker("a", init=init)):
-        await trio.sleep(16)
-
-    assert times == [0, 1, 3, 7, 11, 15]
-
-
-async def test_the_delays_of_back_off_are_reported(autojump_clock: MockClock) -> None:
-    async def init(server: Worker) -> None:
-        server.idle_after(0.5, crashes())
-
-    delays: list[float] = []
-    async with backed_off(worker("a", init=init)) as root, otp.watch_events(root) as events:
-        async for event in events:
-            if isinstance(event, otp.Restarting):
-                delays.append(event.delay)
-            if len(delays) == 4:
-                break
-
-    assert delays == [1, 2, 4, 4]
-
-
-async def test_jitter_varies_the_delay_within_its_share(autojump_clock: MockClock) -> None:
-    delays: list[float] = []
-    backoff = otp.Backoff(base=10, cap=10, jitter=0.5)
-    async with backed_off(worker("a"), backoff=backoff) as root, otp.watch_events(root) as events:
-        for _ in range(8):
-            await ends(await child(root, "a"), crashes())
-            await trio.sleep(20)
-        with trio.move_on_after(1):
-            async for event in events:
-                if isinstance(event, otp.Restarting):
-                    delays.append(event.delay)
-
-    assert len(delays) == 8
-    assert all(5 <= delay <= 15 for delay in delays)
-    assert len(set(delays)) > 1
-
-
-async def test_a_supervisor_answers_while_a_child_backs_off(autojump_clock: MockClock) -> None:
-    async with backed_off(worker("a"), worker("b")) as root:
-        await ends(await child(root, "a"), crashes())
-
-        assert await child(root, "a") == "restarting"
-        assert await otp.start_child(root, worker("c")) is not None
-        await ends(await child(root, "b"), crashes())
-        assert await otp.count_children(root) == otp.Counts(specs=3, active=1, supervisors=0, workers=3)
-        assert trio.current_time() == 0
-        await trio.sleep(1)
-        await settle()
-        assert all(info.ref.alive for info in await otp.which_children(root))
-
-
-async def test_terminating_a_child_that_backs_off_cancels_its_restart(autojump_clock: MockClock) -> None:
-    log: list[str] = []
-    async with backed_off(worker("a", log)) as root:
-        await ends(await child(root, "a"), crashes())
-        await otp.terminate_child(root, "a")
-        await trio.sleep(100)
-
-        assert await child(root, "a") is None
-        assert log.count("start a") == 1
-
-
-async def test_a_supervisor_can_be_stopped_while_a_child_backs_off(autojump_clock: MockClock) -> None:
-    log: list[str] = []
-    async with backed_off(worker("a", log), worker("b", log)) as root:
-        await ends(await child(root, "b"), crashes())
-
-    assert trio.current_time() == 0
-    assert log == ["start a", "start b", "stop b", "stop a"]
-
-
-async def test_back_off_still_gives_up(autojump_clock: MockClock) -> None:
-    log: list[str] = []
-
-    async def init(server: Worker) -> None:
-        server.idle_after(0, crashes())
-
-    backoff = otp.Backoff(base=0.1, cap=30, jitter=0)
-    flags = {"max_restarts": 3, "max_seconds": 5, "backoff": backoff}
-    spec = under("sub", worker("a", log, init=init), spec={"restart": "temporary"}, **flags)
-    async with system(spec) as root:
-        assert await otp.wait_down(await child(root, "sub")) == otp.Shutdown()
-        assert log.count("start a") == 4
-        assert trio.current_time() <= 5
 
 
 # what a crash must not touch

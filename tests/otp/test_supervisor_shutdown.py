@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -26,9 +29,6 @@ from otp.servers import (
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def test_children_stop_in_reverse_one_after_the_other(autojump_clock: MockClock) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Echo,
@@ -24,9 +27,6 @@ from otp.servers import (
     under,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 NOTHING = otp.Counts(specs=0, active=0, supervisors=0, workers=0)
 
@@ -50,9 +50,7 @@ async def test_children_start_from_left_to_right_each_after_the_init_of_the_one_
 
 async def test_a_nested_supervisor_starts_its_own_children_before_its_next_sibling(autojump_clock: MockClock) -> None:
     log: list[str] = []
-    async with system(
-        worker("a", log), under("sub", worker("b", log), worker("c", log)), worker("d", log)
-    ):
+    async with system(worker("a", log), under("sub", worker("b", log), worker("c", log)), worker("d", log)):
         assert log == ["start a", "start b", "start c", "start d"]
 
 
@@ -62,9 +60,7 @@ async def test_a_failed_child_stops_those_before_it_in_reverse_and_those_after_n
     log: list[str] = []
     error = Boom("no")
     with pytest.raises(otp.StartFailed) as caught:
-        async with system(
-            worker("a", log), worker("b", log), worker("c", log, init=raises(error)), worker("d", log)
-        ):
+        async with system(worker("a", log), worker("b", log), worker("c", log, init=raises(error)), worker("d", log)):
             raise AssertionError("opened")
 
     chain = causes(caught.value)
@@ -139,9 +135,7 @@ async def test_what_ignores_in_start_child_is_kept_unless_it_is_temporary(
         assert [info.id for info in await otp.which_children(root)] == (["a"] if kept else [])
 
 
-@pytest.mark.parametrize(
-    "start", [lambda: "no server", lambda: None, object], ids=["a string", "nothing", "an object"]
-)
+@pytest.mark.parametrize("start", [lambda: "no server", lambda: None, object], ids=["a string", "nothing", "an object"])
 async def test_a_start_that_makes_no_server_is_a_failed_start(autojump_clock: MockClock, start: Any) -> None:
     async with system() as root:
         with pytest.raises(otp.StartFailed) as caught:
@@ -291,6 +285,19 @@ async def test_a_cancelled_start_child_withdraws_the_child_at_once(autojump_cloc
         assert await otp.count_children(root) == NOTHING
         assert ended == [3]
         assert trio.current_time() == 3
+
+
+async def test_a_start_child_that_is_cancelled_in_the_moment_its_child_is_up_has_either_both_or_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with system() as root:
+        for number in range(20):
+            before = len(await otp.which_children(root))
+            ref: otp.Ref | None = None
+            with trio.move_on_after(3):
+                ref = await otp.start_child(root, worker(str(number), init=sleeps(3)))
+
+            assert len(await otp.which_children(root)) == before + (ref is not None)
 
 
 async def test_a_start_child_that_is_cancelled_while_it_waits_starts_nothing(autojump_clock: MockClock) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
+
+from alloy import otp
 from otp.servers import (
     Boom,
     Do,
@@ -28,9 +31,6 @@ from otp.servers import (
     system,
     worker,
 )
-from trio.testing import MockClock
-
-from alloy import otp
 
 
 async def test_p2_an_error_among_cancellations_is_still_found(autojump_clock: MockClock) -> None:
