@@ -226,7 +226,7 @@ class Connections:
     ) -> None:
         await self._opened.aclose()
 
-    async def connect(self, given: str | Model) -> Model:
+    async def connect(self, given: str | Model, /) -> Model:
         """See `alloy.loop.means.Connections.connect`."""
         target = model(given) if isinstance(given, str) else given
         if isinstance(target, Script) or "alloy.providers.client" not in sys.modules:

@@ -105,9 +105,10 @@ class AgentRef(Generic[Out]):
             DelegationTooDeep: it would be the ninth agent in a chain.
         """
         entry = self._entry(prompt, options)
-        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+        result: Result[Out] | None = None
+        with trio.move_on_after(math.inf if timeout is None else timeout):
             result = await self._ask(entry)
-        if scope.cancelled_caught:
+        if result is None:
             raise otp.CallTimeout(f"{self.name} gave no result within {timeout:g} s; the request was withdrawn")
         if result.error is not None:
             raise result.error

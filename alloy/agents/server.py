@@ -47,7 +47,7 @@ from alloy.loop.session import Session
 from alloy.loop.turn import Run
 from alloy.tools import Executor
 
-log = logging.getLogger("alloy.agents")
+_log = logging.getLogger("alloy.agents")
 
 _STEERED = "steer"
 
@@ -145,7 +145,7 @@ class AgentServer(otp.Server):
             prompt = as_user_message(message)
             self._accept(Entry(id=mint("req"), prompt=prompt, options=PerRun()))
         except (ValueError, Busy, QueueFull, otp.ServerExited) as error:
-            log.warning("agent %r does not take up a message of its topics: %s", self.state.agent.name, error)
+            _log.warning("agent %r does not take up a message of its topics: %s", self.state.agent.name, error)
 
     async def handle_call(self, request: Any, reply_to: otp.ReplyTo[Any]) -> Any:
         """Answer at once; what is refused is raised in the caller."""
@@ -408,4 +408,4 @@ async def _call(callback: Callable[[Session], object], session: Session) -> None
         if inspect.isawaitable(answer):
             await answer
     except Exception:
-        log.exception("on_shutdown of session %s failed", session.id)
+        _log.exception("on_shutdown of session %s failed", session.id)

@@ -153,11 +153,13 @@ class Gate:
 
     def _until_spent(self, excess: int) -> float:
         """When so many tokens of the last minute will be more than a minute old."""
+        ends = self._recent[-1].begun_at
         for call in self._recent:
             excess -= call.tokens
             if excess <= 0:
+                ends = call.begun_at
                 break
-        return call.begun_at + MINUTE
+        return ends + MINUTE
 
 
 def estimate(request: Request) -> int:

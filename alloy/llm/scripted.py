@@ -96,8 +96,8 @@ class Script:
     """
 
     def __init__(self, name: str, author: Author) -> None:
-        self.name = f"scripted:{name}"
-        self.origin = Origin("scripted", "scripted", "", name)
+        self.name: str = f"scripted:{name}"
+        self.origin: Origin = Origin("scripted", "scripted", "", name)
         self.account = ""
         self._author = author
         self._call_numbers = count(1)

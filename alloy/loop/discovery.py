@@ -12,7 +12,7 @@ import trio
 CAP = 65_536  # characters of one file; what is over is left out, and the text says so
 FOLDER = Path(".alloy", "context")
 
-log = logging.getLogger("alloy.loop")
+_log = logging.getLogger("alloy.loop")
 
 
 async def context_files(discover: bool | Sequence[str | os.PathLike[str]], working_directory: Path) -> str:
@@ -20,7 +20,7 @@ async def context_files(discover: bool | Sequence[str | os.PathLike[str]], worki
 
     Looked for in `.alloy/context/*.md` of the home directory, the git root and the working directory, in this
     order, by name within each; or of the folders that `discover` lists. Files that cannot be read are left out
-    with a warning in the log.
+    with a warning in the _log.
     """
     if discover is False:
         return ""
@@ -52,7 +52,7 @@ def _read(file: Path) -> str:
         with file.open(encoding="utf-8") as opened:
             text = opened.read(CAP + 1)
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("context file %s is left out: %s", file, error)
+        _log.warning("context file %s is left out: %s", file, error)
         return ""
     if len(text) > CAP:
         text = f"{text[:CAP]}\n[cut: only the first {CAP} characters of this file are shown]"

@@ -24,7 +24,7 @@ class Connections(Protocol):
         """Bounds the calls; None for no bound."""
         ...
 
-    async def connect(self, model: str | Model) -> Model:
+    async def connect(self, given: str | Model, /) -> Model:
         """A model that can be asked.
 
         Raises:

@@ -15,7 +15,7 @@ from alloy.loop.errors import HookError
 from alloy.loop.session import Session
 from alloy.loop.state import RunInfo, State
 
-log = logging.getLogger("alloy.loop")
+_log = logging.getLogger("alloy.loop")
 
 
 @attrs.frozen
@@ -106,7 +106,7 @@ class Hooks:
             try:
                 await self._ask(middleware, "session_end", session)
             except HookError as error:
-                log.error("%s", error, exc_info=error)
+                _log.error("%s", error, exc_info=error)
 
     async def before_completion(self, state: State, request: Request) -> Request | Halt:
         """The request as all middleware want it, or the first halt."""

@@ -82,7 +82,7 @@ class DynamicProcess(SupervisorProcess):
         for process, _ in living:
             if process.ref.alive:
                 await process.join()
-        self.waiting_on = None
+        self.wait_over()
         for child in children:
             child.process = None
             self.close_mailbox(child, Shutdown())

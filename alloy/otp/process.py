@@ -85,6 +85,10 @@ class Process:
     # Whom the main task waits for.
     waiting_on: Mailbox | tuple[Mailbox, ...] | None = attrs.field(init=False, default=None)
     suspended: bool = attrs.field(init=False, default=False)
+    def wait_over(self) -> None:
+        """The main task waits for nobody any more."""
+        self.waiting_on = None
+
     # The loop must look at `requested` and `suspended`.
     attention: bool = attrs.field(init=False, default=False)
     # The rest is rarely used, and made when it is.

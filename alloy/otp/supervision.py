@@ -325,7 +325,7 @@ class SupervisorProcess(Process):
             try:
                 await stop_process(process, child.shutdown, Shutdown())
             finally:
-                self.waiting_on = None
+                self.wait_over()
             child.process = None
         if for_good:
             self.close_mailbox(child, Shutdown())

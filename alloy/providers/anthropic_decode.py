@@ -82,7 +82,7 @@ class MessagesDecoder(FrameDecoder):
                 self._stopped({**event["delta"], "context_management": event.get("context_management")}, deltas)
                 _note(event, deltas)
             case "message_stop":
-                self.is_complete = True
+                self.complete()
             case "error":
                 raise error_within(event, self.target, in_stream=True)
             # Any other event, such as a ping, is not for us: the API may add kinds at any time.
@@ -95,7 +95,7 @@ class MessagesDecoder(FrameDecoder):
         for index, block in enumerate(body["content"]):
             self._start(index, block, deltas)
         self._stopped(body, deltas)
-        self.is_complete = True
+        self.complete()
 
     def finish(self, deltas: list[Delta]) -> None:
         """Hand out the blocks whose end was not announced."""

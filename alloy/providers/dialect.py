@@ -181,8 +181,12 @@ class FrameDecoder:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.is_complete = False
+        self.is_complete: bool = False
         self._held: Exception | None = None
+
+    def complete(self) -> None:
+        """The terminal marker has come."""
+        self.is_complete = True
 
     def read(self, frame: Frame, deltas: list[Delta]) -> None:
         """Append what one frame adds to the answer."""

@@ -60,7 +60,7 @@ class HTTP:
         verify: bool | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.limiter = limiter or Limiter()
+        self.limiter: Limiter = limiter or Limiter()
         self.timeouts = timeouts
         self._proxy = None if proxy is None else _proxy(proxy)
         self._verify = verify
@@ -174,7 +174,7 @@ class TransportLink:
     """A `Link` over an httpx transport: one that the user gave, or our own to a proxy."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, timeouts: Timeouts, *, is_own: bool) -> None:
-        self.expires_at = 0.0
+        self.expires_at: float = 0.0
         self._transport = transport
         self._is_own = is_own
         connect = None if math.isinf(timeouts.connect) else timeouts.connect

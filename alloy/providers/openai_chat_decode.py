@@ -90,7 +90,7 @@ class ChatDecoder(FrameDecoder):
         """Read one chunk."""
         data = frame.data
         if data == "[DONE]":
-            self.is_complete = True
+            self.complete()
             return
         chunk = loads(data)
         if self._text >= 0 and "error" not in chunk and not chunk.get("usage"):
@@ -113,7 +113,7 @@ class ChatDecoder(FrameDecoder):
         self._chunk(body, deltas, in_stream=False)
         if not body["choices"]:
             raise ValueError("an answer without a choice")
-        self.is_complete = True
+        self.complete()
 
     def finish(self, deltas: list[Delta]) -> None:
         """Hand out what is only whole now: reasoning that has to go back, and why the model stopped."""
@@ -157,7 +157,7 @@ class ChatDecoder(FrameDecoder):
         if word is not None and not self._stop:
             self._stop = word
         if word:
-            self.is_complete = True
+            self.complete()
         if (native := choice.get("native_finish_reason")) and native != word:
             self._stop_detail["native_finish_reason"] = native
 

@@ -136,8 +136,8 @@ class Connection:
     """A `Link` over a socket of our own."""
 
     def __init__(self, stream: trio.abc.Stream, socket: trio.socket.SocketType) -> None:
-        self.expires_at = 0.0
-        self.heard = False
+        self.expires_at: float = 0.0
+        self.heard: bool = False
         self._stream = stream
         self._socket = socket
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)

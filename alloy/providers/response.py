@@ -31,7 +31,7 @@ class Response:
 
     def __init__(self, status: int, headers: Headers, link: Link, patience: Patience, release: Release) -> None:
         self.status = status
-        self.headers = header_map(headers)
+        self.headers: Mapping[str, str] = header_map(headers)
         self._link = link
         self._patience = patience
         self._release = release

@@ -88,7 +88,7 @@ class Team(Mapping[str, AgentRef[Any]]):
                 raise TypeError(f"unknown option {option!r}{closest_of(option, _MEMBER_OPTIONS)}")
         for key, agent in members.items():
             _check_member(key, agent)
-        self.name = name or mint("team")
+        self.name: str = name or mint("team")
         self.shared: Any = {} if shared is None else shared
         self._agents = dict(members)
         self._strategy = otp.Strategy(strategy)
@@ -240,12 +240,12 @@ class Team(Mapping[str, AgentRef[Any]]):
         """
         if not names:
             raise ValueError("handoff needs the name of one member at least")
-        refs = [self[name] for name in names]
-        for ref in refs:
-            result = await ref.chat(prompt)
+        first, *others = [self[name] for name in names]
+        result = await first.chat(prompt)
+        for ref in others:
             if result.status is not Status.COMPLETED:
                 break
-            prompt = result.text or NO_TEXT
+            result = await ref.chat(result.text or NO_TEXT)
         return result
 
     # Members.
