@@ -13,11 +13,11 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import trio
 
@@ -60,7 +60,7 @@ def run_snippets(snippets: Sequence[Snippet], model: str = "scripted:demo") -> N
     module = types.ModuleType("__main__")
     for snippet in snippets:
         try:
-            with patch.dict(sys.modules, {"__main__": module}):  # where a class looks its annotations up
+            with as_main(module):
                 _run(snippet, module.__dict__, model)
         except Exception as error:
             if type(error).__name__ != snippet.raises:
@@ -68,6 +68,17 @@ def run_snippets(snippets: Sequence[Snippet], model: str = "scripted:demo") -> N
                 raise
         else:
             assert snippet.raises is None, f"{snippet.path.name}:{snippet.line} ended without {snippet.raises}"
+
+
+@contextmanager
+def as_main(module: types.ModuleType) -> Iterator[None]:
+    """Let `module` be the program's main one, where a class looks its annotations up."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before  # and nothing else: what was imported meanwhile stays
 
 
 def _run(snippet: Snippet, namespace: dict[str, Any], model: str) -> None:

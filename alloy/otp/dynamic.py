@@ -66,7 +66,7 @@ class DynamicProcess(SupervisorProcess):
         for child in children:
             child.cancel_retry()
         living = [(child.process, child.shutdown) for child in children if child.process is not None]
-        self.waiting_on = tuple(process.mailbox for process, _ in living)
+        self.wait_for(tuple(process.mailbox for process, _ in living))
         patient: list[tuple[float, Process]] = []
         for process, policy in living:
             if isinstance(policy, str):

@@ -180,7 +180,7 @@ class SupervisorProcess(Process):
                 await self._gone(process)
                 process.failure = trio.TooSlowError(f"init took more than {child.spec.start_timeout:g} s")
         finally:
-            self.waiting_on = None
+            self.wait_for(None)
         if process.running:
             child.last_ref = process.ref
             self.child_started(process.ref)
@@ -321,7 +321,7 @@ class SupervisorProcess(Process):
         """Stop a child within its time, if it runs, and take a pending restart back."""
         child.cancel_retry()
         if (process := child.process) is not None:
-            self.waiting_on = process.mailbox
+            self.wait_for(process.mailbox)
             try:
                 await stop_process(process, child.shutdown, Shutdown())
             finally:
