@@ -30,7 +30,7 @@ ERROR_BODY_BYTES = 1024 * 1024
 ERROR_BODY_SECONDS = 10.0
 _KEPT_CHARACTERS = 2048  # of a body, in an error
 
-Auth: TypeAlias = Literal["bearer", "x-api-key"]
+Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key"]
 
 # A server that sends only these is not getting on with its answer.
 _NO_CONTENT = frozenset({Begun, UsagePart, Noted})
@@ -44,7 +44,7 @@ def auth_header(auth: Auth, key: Secret | None) -> dict[str, str]:
     """The header that a key goes into; none without one."""
     if key is None:
         return {}
-    return {"authorization": f"Bearer {key.reveal()}"} if auth == "bearer" else {"x-api-key": key.reveal()}
+    return {"authorization": f"Bearer {key.reveal()}"} if auth == "bearer" else {auth: key.reveal()}
 
 
 def _headers(given: Mapping[str, str]) -> Mapping[str, str]:

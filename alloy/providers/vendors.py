@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,7 +13,7 @@ import attrs
 from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
-from alloy.providers.client import VendorModel
+from alloy.providers.client import Auth, VendorModel
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.openai_chat import ChatCompletions
 from alloy.providers.secret import Secret
@@ -27,10 +27,13 @@ class Vendor:
     """Whom we can ask.
 
     Attributes:
-        path: of requests, below the base URL; cut off where a user gives it as part of that.
+        path: of requests, below the base URL, with `{model}` for the model; cut off where a user gives it as part
+            of that.
         base_url: None where there is no usual one, and the user has to give it.
-        variable: the environment variable of the key. `base_url_variable` is that of the base URL.
+        variable: the environment variable of the key, and `other_variable` one that is looked at where it is not
+            set. `base_url_variable` is that of the base URL.
         needs_key: without a key nothing is sent.
+        models: fields of the profile that differ for models whose names begin so; the longest beginning counts.
     """
 
     name: str
@@ -38,10 +41,12 @@ class Vendor:
     path: str
     base_url: str | None
     variable: str
+    other_variable: str = ""
     base_url_variable: str = ""
-    auth: Literal["bearer", "x-api-key"] = "bearer"
+    auth: Auth = "bearer"
     needs_key: bool = True
     profile: Profile = Profile()
+    models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
 
 VENDORS: Mapping[str, Vendor] = {
@@ -113,7 +118,7 @@ def model_for(
         name=spec,
         origin=Origin(vendor.dialect.name, vendor.name, endpoint, model),
         dialect=vendor.dialect,
-        profile=_profile(vendor.profile, profile),
+        profile=_profile(vendor, model, profile),
         base_url=endpoint,
         headers=dict(headers),
         key=_key(vendor, spec, api_key),
@@ -138,16 +143,18 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _profile(usual: Profile, options: Mapping[str, Any]) -> Profile:
+def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
     known = [field.name for field in attrs.fields(Profile)]
     for name in options:
         if name not in known:
             raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest(name, known)}")
-    return attrs.evolve(usual, **options)
+    beginning = max(filter(model.startswith, vendor.models), key=len, default=None)
+    of_model = vendor.models[beginning] if beginning is not None else {}
+    return attrs.evolve(vendor.profile, **{**of_model, **options})
 
 
 def _endpoint(vendor: Vendor, base_url: str | None) -> str:
-    given = base_url or os.environ.get(vendor.base_url_variable, "") or vendor.base_url
+    given = base_url or _from_environment(vendor) or vendor.base_url
     if not given:
         raise ValueError(
             f"{vendor.name} needs a base URL: give one, as in base_url='http://localhost:8000/v1', "
@@ -161,6 +168,17 @@ def _endpoint(vendor: Vendor, base_url: str | None) -> str:
     return _without_path(parts.geturl().rstrip("/"), vendor.path)
 
 
+def _from_environment(vendor: Vendor) -> str:
+    """The base URL of the environment; a bare host, as Ollama has it, gets what it lacks of the usual one."""
+    given = os.environ.get(vendor.base_url_variable, "").strip()
+    if not given or "://" in given or vendor.base_url is None:
+        return given
+    usual = urlsplit(vendor.base_url)
+    parts = urlsplit(f"{usual.scheme}://{given}")
+    host = parts.hostname or usual.hostname or ""
+    return f"{usual.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or usual.port}{parts.path}"
+
+
 def _without_path(url: str, path: str) -> str:
     """Cut off what the URL already holds of the requests' path, whole or its beginning."""
     while path:
@@ -172,8 +190,9 @@ def _without_path(url: str, path: str) -> str:
 
 def _key(vendor: Vendor, spec: str, api_key: str | None) -> Secret | None:
     where, key = ("api_key", api_key.strip()) if api_key is not None else ("", "")
-    if not key:
-        where, key = vendor.variable, os.environ.get(vendor.variable, "").strip()
+    for variable in (vendor.variable, vendor.other_variable):
+        if not key:
+            where, key = variable, os.environ.get(variable, "").strip()
     if key:
         try:
             return Secret(key)
