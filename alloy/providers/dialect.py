@@ -56,6 +56,9 @@ class Profile:
         system_role: the role of the system prompt.
         usage_option: how usage is asked for in a stream: by `stream_options`, by `usage`, or not at all.
         temperature: whether the model accepts one.
+        temperature_needs: the effort with which it accepts one: `any`, `none`, or `default`, which is `none` or no word
+            of it.
+        limits_output: whether the model accepts a limit on output tokens.
         stop: whether the model accepts stop sequences.
         efforts: whether the model accepts an effort.
         known_efforts: those it accepts; any other becomes the next lower one, and is never switched off by that.
@@ -67,6 +70,9 @@ class Profile:
         tool_choice_none: whether tools may be sent that must not be called; else they are left out.
         tool_ids: what ids of calls may look like: `any`, or `alnum9`, nine letters and digits.
         files_in_results: whether files may stand in a tool's result; else they follow it.
+        encrypted_reasoning: whether reasoning is asked for in the form in which it can go back.
+        runs_custom_tools: whether the server itself runs the custom tools that the model calls.
+        instructions: whether the system prompt's field is sent even without one.
         signed_calls: whether the first call of an answer has to be signed; a call of another vendor's model gets
             the signature that stands for none.
         reasoning_with_calls: whether an answer with calls goes back with its reasoning, be that empty.
@@ -88,6 +94,10 @@ class Profile:
         default="stream_options", validator=_one_of("stream_options", "usage", "none")
     )
     temperature: bool = attrs.field(default=True, validator=_FLAG)
+    temperature_needs: Literal["any", "default", "none"] = attrs.field(
+        default="any", validator=_one_of("any", "default", "none")
+    )
+    limits_output: bool = attrs.field(default=True, validator=_FLAG)
     stop: bool = attrs.field(default=True, validator=_FLAG)
     efforts: bool = attrs.field(default=True, validator=_FLAG)
     known_efforts: tuple[Effort, ...] = attrs.field(default=EFFORTS, converter=_efforts, validator=_known_efforts)
@@ -103,6 +113,9 @@ class Profile:
     tool_choice_none: bool = attrs.field(default=True, validator=_FLAG)
     tool_ids: Literal["any", "alnum9"] = attrs.field(default="any", validator=_one_of("any", "alnum9"))
     files_in_results: bool = attrs.field(default=True, validator=_FLAG)
+    encrypted_reasoning: bool = attrs.field(default=True, validator=_FLAG)
+    runs_custom_tools: bool = attrs.field(default=False, validator=_FLAG)
+    instructions: bool = attrs.field(default=False, validator=_FLAG)
     signed_calls: bool = attrs.field(default=True, validator=_FLAG)
     reasoning_with_calls: bool = attrs.field(default=False, validator=_FLAG)
     answer_after_tools: bool = attrs.field(default=False, validator=_FLAG)
