@@ -8,8 +8,10 @@ The recordings are no part of this repository. They lie in `$ALLOY_RECORDINGS`, 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,12 @@ STOPS = {
     "pause_turn": "pause",
     "content_filter": "content_filter",
     "insufficient_system_resource": "other",
+    "STOP": "end_turn",
+    "MAX_TOKENS": "max_tokens",
+    "SAFETY": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "MALFORMED_FUNCTION_CALL": "other",
+    "UNEXPECTED_TOOL_CALL": "end_turn",  # the model said which tool, only that there is no such
 }
 
 ERRORS = {
@@ -109,6 +117,16 @@ ERRORS_BY_TEXT = {
     "maximum context length": "ContextTooLong",
     "exceeded max context length": "ContextTooLong",
     "Content violates usage guidelines": "ContentRejected",
+    "API key not valid": "AuthError",
+    "input token count": "ContextTooLong",
+}
+ERRORS_BY_STATUS = {
+    400: "BadRequest",
+    401: "AuthError",
+    404: "NotFound",
+    429: "RateLimited",
+    500: "ServerError",
+    503: "Overloaded",
 }
 
 
@@ -154,14 +172,28 @@ def _expected(entry: Mapping[str, Any], wire: str, response: Mapping[str, Any]) 
         case "error" | "error-in-stream":
             return Expected(text=entry.get("text"), error=_error(entry, response))
     usage = entry.get("usage")
+    if entry["outcome"] == "blocked":
+        return Expected(text="", tool_calls=[], stop="content_filter")
     return Expected(
         text=entry["text"],
         thinking=entry["thinking"],
         tool_calls=[(call["id"] or None, call["name"], call["arguments"]) for call in entry["tool_calls"]],
         stop="refusal" if entry.get("refusal") else _stop(entry),
-        usage=usage and (_usage_of_messages(usage) if wire == "anthropic-messages" else _usage_of_chat(usage)),
-        opaque=[piece["sha256_16"] for piece in entry.get("opaque", ())],
+        usage=usage and _USAGES[wire](usage),
+        opaque=[_as_written(piece["sha256_16"], response["body"]) for piece in entry.get("opaque", ())],
     )
+
+
+def _as_written(digest: str, body: Any) -> str:
+    """The digest of a signature as it stands in a body; that of the SDK may be of it without its padding."""
+    for text in re.findall(r"[A-Za-z0-9+/_=-]{16,}", body if isinstance(body, str) else json.dumps(body)):
+        if _digest(text.rstrip("=").translate(str.maketrans("-_", "+/"))) == digest:
+            return _digest(text)
+    return digest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _stop(entry: Mapping[str, Any]) -> str:
@@ -182,8 +214,8 @@ def _error(entry: Mapping[str, Any], response: Mapping[str, Any]) -> str:
             return kind
     if response["status"] == 402:
         return "QuotaExhausted"
-    if error.get("sdk_class") == "SDKError":
-        return {401: "AuthError"}[response["status"]]
+    if error.get("sdk_class") in ("SDKError", "ClientError", "ServerError", "ResponseError"):  # for any status
+        return ERRORS_BY_STATUS[error.get("code") or response["status"]]
     return ERRORS[error.get("sdk_class") or "APIError"]
 
 
@@ -220,3 +252,29 @@ def _usage_of_chat(usage: Mapping[str, Any]) -> dict[str, int]:
         "cache_write_tokens": details.get("cache_write_tokens") or 0,
         "reasoning_tokens": reasoning,
     }
+
+
+def _usage_of_gemini(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Google counts thoughts apart from the answer, and what its tools read apart from the prompt."""
+    prompt, tools = usage.get("promptTokenCount") or 0, usage.get("toolUsePromptTokenCount") or 0
+    thoughts = usage.get("thoughtsTokenCount") or 0
+    return {
+        "input_tokens": prompt + tools,
+        "output_tokens": (usage.get("candidatesTokenCount") or 0) + thoughts,
+        "cache_read_tokens": usage.get("cachedContentTokenCount") or 0,
+        "reasoning_tokens": thoughts,
+        "tool_prompt_tokens": tools,
+        "context_tokens": usage.get("totalTokenCount") or 0,
+    }
+
+
+def _usage_of_ollama(usage: Mapping[str, Any]) -> dict[str, int]:
+    return {"input_tokens": usage.get("prompt_eval_count") or 0, "output_tokens": usage.get("eval_count") or 0}
+
+
+_USAGES = {
+    "anthropic-messages": _usage_of_messages,
+    "openai-chat": _usage_of_chat,
+    "gemini": _usage_of_gemini,
+    "ollama-chat": _usage_of_ollama,
+}

@@ -35,6 +35,7 @@ class Reader:
         self._body = bytearray()  # of one piece all, of a stream what it began with
         self._last = b""
         self._has_frames = False
+        self._is_json = False  # a stream that begins as its frames do, without a field's name before them
 
     @property
     def is_complete(self) -> bool:
@@ -89,8 +90,8 @@ class Reader:
         try:
             return self._decoder.end()
         except StreamTruncated:
-            was_promised = "event-stream" in self._content_type or isinstance(self._cutter, Objects)
-            if self._kind == "stream" and not self._has_frames and not was_promised:
+            is_stream = self._has_frames or self._is_json or "event-stream" in self._content_type
+            if self._kind == "stream" and not is_stream:
                 raise ProtocolError("the answer is no stream", body=_text(self._body)) from None
             raise
 
@@ -105,6 +106,7 @@ class Reader:
             self._kind = "unknown" if not member else "stream" if member == b"{" else "whole"
         elif first:
             self._kind = "whole" if first == b"{" and self._framing == "sse" else "stream"
+        self._is_json = first in (b"{", b"[")
         return self._kind == "stream"
 
     def _unreadable(self, error: Exception, body: bytes | bytearray) -> ProtocolError:

@@ -99,6 +99,11 @@ def test_a_stream_that_ends_before_its_end_is_truncated(chunks: list[bytes], con
         read(chunks, content_type=content_type)
 
 
+def test_a_line_that_is_cut_is_truncated_too() -> None:
+    with pytest.raises(StreamTruncated):
+        read([b'{"tex'], "lines")
+
+
 def test_what_comes_after_the_end_may_be_cut() -> None:
     assert read([A + END + b'data: {"te']) == "a"
 
