@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
@@ -133,6 +135,14 @@ def _unsupported(target: Target, feature: str, problem: str) -> UnsupportedFeatu
     return UnsupportedFeature(
         f"{origin.vendor}:{origin.model} {problem}", feature=feature, vendor=origin.vendor, model=origin.model
     )
+
+
+def wire_id(call_id: str) -> str:
+    """The id as most APIs accept it, the same for a call and its result: up to 64 of `A-Z a-z 0-9 _ -`."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:16]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call_id)[:47]}_{digest}"
 
 
 def left_out(item: Media) -> str:

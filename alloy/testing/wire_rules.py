@@ -101,6 +101,55 @@ def chat_faults(body: JSON) -> list[str]:
     return faults
 
 
+def responses_faults(body: JSON) -> list[str]:
+    """Responses: nothing kept by the server, each call answered, reasoning whole and before what it led to.
+
+    Source: OpenAI, Responses API, errors that the API answers with (read 2026-11-24).
+    """
+    faults = [f"{name!r} is no field of this API" for name in ("stop", "seed", "messages") if name in body]
+    if body.get("store") is not False:
+        faults.append("the server would keep the conversation")
+    faults += (
+        f"the tool {tool['name']!r} does not say whether it is strict"
+        for tool in body.get("tools", ())
+        if tool["type"] == "function" and "strict" not in tool
+    )
+    open_calls: list[tuple[str, str]] = []
+    items = body["input"]
+    for number, item in enumerate(items):
+        kind, role = item.get("type", "message"), item.get("role")
+        if kind in ("function_call", "custom_tool_call"):
+            open_calls.append((kind, item["call_id"]))
+        if kind in ("function_call_output", "custom_tool_call_output"):
+            called = (kind.removesuffix("_output"), item["call_id"])
+            if called not in open_calls:
+                faults.append(f"item {number} answers {called}; open calls are {open_calls}")
+            else:
+                open_calls.remove(called)
+        elif open_calls and role == "user":
+            faults.append(f"item {number} comes before the results of {open_calls}")
+        follower = items[number + 1] if number + 1 < len(items) else {"role": "user"}
+        faults += (f"item {number}: {fault}" for fault in _item_faults(item, kind, follower))
+    if open_calls:
+        faults.append(f"calls without a result: {open_calls}")
+    return faults
+
+
+def _item_faults(item: Mapping[str, JSON], kind: str, follower: Mapping[str, JSON]) -> Iterator[str]:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", item.get("call_id") or "none"):
+        yield f"the id {item['call_id']!r} is refused"
+    if kind == "message":
+        content = item["content"]
+        texts = [content] if isinstance(content, str) else [part.get("text", "…") for part in content]
+        if not texts or not all(text if item.get("id") else text.strip() for text in texts):
+            yield "blank text"
+    if kind == "reasoning":
+        if not item.get("encrypted_content") and not item.get("content"):
+            yield "reasoning that says nothing"
+        if follower.get("role") == "user" or follower.get("type", "").endswith("_output"):
+            yield "reasoning without what it led to"
+
+
 def _turn_faults(roles: Sequence[str]) -> Iterable[str]:
     if roles and roles[0] != "user":
         yield "the user must speak first"
@@ -112,4 +161,5 @@ def _turn_faults(roles: Sequence[str]) -> Iterable[str]:
 WIRE_RULES: Mapping[str, Callable[[JSON], list[str]]] = {
     "anthropic.messages": messages_faults,
     "openai.chat": chat_faults,
+    "openai.responses": responses_faults,
 }
