@@ -69,6 +69,7 @@ class Profile:
         output_format: how an answer is held to JSON: by a schema, or to any object at all.
         tool_choice_none: whether tools may be sent that must not be called; else they are left out.
         tool_ids: what ids of calls may look like: `any`, or `alnum9`, nine letters and digits.
+        file_parts: whose shapes documents and sounds have, where there are two.
         files_in_results: whether files may stand in a tool's result; else they follow it.
         encrypted_reasoning: whether reasoning is asked for in the form in which it can go back.
         runs_custom_tools: whether the server itself runs the custom tools that the model calls.
@@ -112,6 +113,7 @@ class Profile:
     )
     tool_choice_none: bool = attrs.field(default=True, validator=_FLAG)
     tool_ids: Literal["any", "alnum9"] = attrs.field(default="any", validator=_one_of("any", "alnum9"))
+    file_parts: Literal["openai", "mistral"] = attrs.field(default="openai", validator=_one_of("openai", "mistral"))
     files_in_results: bool = attrs.field(default=True, validator=_FLAG)
     encrypted_reasoning: bool = attrs.field(default=True, validator=_FLAG)
     runs_custom_tools: bool = attrs.field(default=False, validator=_FLAG)

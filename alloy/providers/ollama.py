@@ -34,7 +34,7 @@ from alloy.providers.ollama_decode import OllamaDecoder
 NAME = "ollama.chat"
 
 # What to think, by effort. Models that know no degrees take each as "yes".
-_THINK: Mapping[str, JSON] = dict(zip(EFFORTS, (False, "low", "low", "medium", "high", "max", "max"), strict=True))
+_THINK: Mapping[str, JSON] = dict(zip(EFFORTS, (False, "low", "low", "medium", "high", "high", "max"), strict=True))
 
 
 class OllamaChat:

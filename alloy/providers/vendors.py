@@ -15,11 +15,45 @@ from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.client import Auth, VendorModel
 from alloy.providers.dialect import Dialect, Profile
+from alloy.providers.gemini import Gemini
+from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
 from alloy.providers.secret import Secret
 
 _MESSAGES = AnthropicMessages()
 _CHAT = ChatCompletions()
+_GEMINI = Gemini()
+_OLLAMA = OllamaChat()
+
+_DEEPSEEK = Profile(
+    known_efforts=("none", "low", "high", "max"),
+    thinking_switch=True,
+    output_format="json_object",
+    reasoning_with_calls=True,
+)
+_MISTRAL = Profile(
+    known_efforts=("none", "high"),
+    usage_option="none",
+    file_parts="mistral",
+    tool_choice_none=False,
+    tool_ids="alnum9",
+    answer_after_tools=True,
+)
+
+# Models before Gemini 3, and those of it that do not take each level of thinking.
+_BEFORE_3: Mapping[str, Any] = {"thinking": "budget", "signed_calls": False, "files_in_results": False}
+_NOT_MINIMAL: Mapping[str, Any] = {"known_efforts": ("low", "medium", "high")}
+_GEMINI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "gemini-1": {**_BEFORE_3, "efforts": False},
+    "gemini-2.0": {**_BEFORE_3, "efforts": False},
+    "gemini-2.5": {**_BEFORE_3, "known_efforts": ("none", "minimal", "low", "medium", "high")},
+    "gemini-2.5-pro": {**_BEFORE_3, "known_efforts": ("minimal", "low", "medium", "high")},
+    "gemma-": {**_BEFORE_3, "efforts": False},
+    "gemini-3.1-pro": _NOT_MINIMAL,
+    "gemini-3.7-flash": _NOT_MINIMAL,
+    "gemini-3.8-flash": _NOT_MINIMAL,
+    "gemini-4-argon": _NOT_MINIMAL,
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +100,7 @@ VENDORS: Mapping[str, Vendor] = {
             path="/chat/completions",
             base_url="https://openrouter.ai/api/v1",
             variable="OPENROUTER_API_KEY",
-            profile=Profile(reports_cost=True),
+            profile=Profile(effort_field="reasoning", usage_option="usage", reports_cost=True),
         ),
         Vendor(
             name="groq",
@@ -75,6 +109,44 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.groq.com/openai/v1",
             variable="GROQ_API_KEY",
             profile=Profile(max_tokens_field="max_completion_tokens"),
+            models={"openai/gpt-oss": {"known_efforts": ("low", "medium", "high")}},
+        ),
+        Vendor(
+            name="deepseek",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://api.deepseek.com",
+            variable="DEEPSEEK_API_KEY",
+            profile=_DEEPSEEK,
+        ),
+        Vendor(
+            name="mistral",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://api.mistral.ai/v1",
+            variable="MISTRAL_API_KEY",
+            profile=_MISTRAL,
+        ),
+        Vendor(
+            name="google",
+            dialect=_GEMINI,
+            path="/models/{model}:streamGenerateContent?alt=sse",
+            base_url="https://generativelanguage.googleapis.com/v1beta",
+            variable="GOOGLE_API_KEY",
+            other_variable="GEMINI_API_KEY",
+            auth="x-goog-api-key",
+            profile=Profile(known_efforts=("minimal", "low", "medium", "high")),
+            models=_GEMINI_MODELS,
+        ),
+        Vendor(
+            name="ollama",
+            dialect=_OLLAMA,
+            path="/api/chat",
+            base_url="http://localhost:11434",
+            variable="OLLAMA_API_KEY",
+            base_url_variable="OLLAMA_HOST",
+            needs_key=False,
+            profile=Profile(context_window=32_768),
         ),
         Vendor(
             name="openai-compatible",

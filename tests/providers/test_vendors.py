@@ -8,6 +8,7 @@ import pytest
 
 from alloy.llm import MissingKey, Model, Origin
 from alloy.providers import vendors
+from alloy.providers.client import auth_header
 from alloy.providers.dialect import Profile
 from alloy.providers.vendors import VENDORS, model_for
 
@@ -50,6 +51,9 @@ def test_a_vendor_alone_is_no_model(spec: str) -> None:
         ("anthropic", "ANTHROPIC_API_KEY"),
         ("openrouter", "OPENROUTER_API_KEY"),
         ("groq", "GROQ_API_KEY"),
+        ("deepseek", "DEEPSEEK_API_KEY"),
+        ("mistral", "MISTRAL_API_KEY"),
+        ("google", "GOOGLE_API_KEY"),
     ],
 )
 def test_a_key_is_looked_for_when_the_model_is_made(
@@ -63,6 +67,18 @@ def test_a_key_is_looked_for_when_the_model_is_made(
 
     assert model.key is not None
     assert model.key.reveal() == "from-the-environment"
+
+
+def test_googles_new_variable_goes_before_its_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "old")
+    old = model_for("google:m")
+    monkeypatch.setenv("GOOGLE_API_KEY", "new")
+    new = model_for("google:m")
+
+    assert old.key is not None
+    assert new.key is not None
+    assert (old.key.reveal(), new.key.reveal()) == ("old", "new")
+    assert auth_header(new.auth, new.key) == {"x-goog-api-key": "new"}
 
 
 def test_a_missing_key_says_every_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +133,10 @@ def test_a_key_does_not_show() -> None:
         ("anthropic", "https://proxy.example/anthropic/v1/messages/", "https://proxy.example/anthropic"),
         ("anthropic", "https://proxy.example/anthropic", "https://proxy.example/anthropic"),
         ("openai-compatible", "http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("google", "https://g.example/v1", "https://g.example/v1"),
+        ("google", "https://g.example/v1/models/", "https://g.example/v1"),
+        ("ollama", "https://ollama.com/api", "https://ollama.com"),
+        ("ollama", "http://localhost:11434/api/chat", "http://localhost:11434"),
         ("openai-compatible", " http://localhost:8000/v1// ", "http://localhost:8000/v1"),
         ("openai-compatible", "http://localhost:8000/v1/chat/completions", "http://localhost:8000/v1"),
         ("openai-compatible", "http://localhost:8000/v1/chat", "http://localhost:8000/v1"),
@@ -159,7 +179,51 @@ def test_a_compatible_server_needs_a_base_url_and_no_key(monkeypatch: pytest.Mon
     assert with_key.key is not None
 
 
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("", "http://localhost:11434"),
+        ("gpu", "http://gpu:11434"),
+        ("0.0.0.0:8080", "http://0.0.0.0:8080"),
+        (":8080", "http://localhost:8080"),
+        ("[::1]", "http://[::1]:11434"),
+        ("gpu/ollama", "http://gpu:11434/ollama"),
+        ("https://gpu.example", "https://gpu.example"),
+    ],
+)
+def test_ollamas_host_is_read_as_its_own_client_reads_it(given: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", given)
+
+    model = model_for("ollama:qwen3:8b")
+
+    assert (model.base_url, model.key, model.origin.model) == (url, None, "qwen3:8b")
+
+
 # Profiles.
+
+
+@pytest.mark.parametrize(
+    ("spec", "thinking", "signed", "efforts"),
+    [
+        ("google:gemini-2.5-flash", "budget", False, ("none", "minimal", "low", "medium", "high")),
+        ("google:gemini-2.5-pro", "budget", False, ("minimal", "low", "medium", "high")),
+        ("google:gemini-3-flash-preview", "level", True, ("minimal", "low", "medium", "high")),
+        ("google:gemini-3.1-pro-preview", "level", True, ("low", "medium", "high")),
+        ("google:something-new", "level", True, ("minimal", "low", "medium", "high")),
+    ],
+)
+def test_the_longest_beginning_of_a_models_name_decides_its_profile(
+    spec: str, thinking: str, signed: bool, efforts: tuple[str, ...]
+) -> None:
+    profile = model_for(spec, api_key="k").profile
+
+    assert (profile.thinking, profile.signed_calls, profile.known_efforts) == (thinking, signed, efforts)
+
+
+def test_what_the_user_says_of_a_model_goes_before_what_its_name_says() -> None:
+    profile = model_for("google:gemini-2.5-pro", api_key="k", thinking="level", known_efforts=["low"]).profile
+
+    assert (profile.thinking, profile.known_efforts, profile.signed_calls) == ("level", ("low",), False)
 
 
 def test_the_profile_of_a_vendor_can_be_overridden() -> None:
@@ -178,6 +242,8 @@ def test_an_unknown_option_is_told_with_the_closest() -> None:
     [
         ({"temperature": 1}, "temperature must be of type bool, got 1"),
         ({"max_output_tokens": "9"}, "max_output_tokens must be of type int, got '9'"),
+        ({"known_efforts": ["much"]}, "known_efforts must be some of none, .*, got"),
+        ({"context_window": "9"}, "context_window must be of type int, got '9'"),
         ({"system_role": "user"}, "system_role must be 'system' or 'developer', got 'user'"),
     ],
 )
@@ -203,5 +269,5 @@ def test_a_row_fits_its_dialect(vendor: vendors.Vendor) -> None:
 
     wire = vendor.dialect.encode(Request(model="m", messages=()), target_for(vendor.dialect, profile=vendor.profile))
 
-    assert wire.path == vendor.path
+    assert wire.path == vendor.path.format(model="m")
     assert vendor.base_url is None or vendor.base_url == vendors._endpoint(vendor, vendor.base_url)
