@@ -72,6 +72,25 @@ _STATUS_OF_WORD: Mapping[str, int] = {
     "slow_down": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
+    **dict.fromkeys(  # of OpenAI's Responses
+        (
+            "data_residency_mismatch",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+            "image_file_too_large",
+            "image_parse_error",
+            "image_too_large",
+            "image_too_small",
+            "invalid_base64_image",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_image_mode",
+            "invalid_image_url",
+            "unsupported_image_media_type",
+        ),
+        400,
+    ),
 }
 
 _QUOTA_CODES = frozenset(
@@ -116,7 +135,17 @@ _STALE_TEXT = re.compile(
     r"|`?redacted_thinking`? blocks in the latest assistant message cannot be modified",
     re.IGNORECASE,
 )
-_REJECTED_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+_REJECTED_CODES = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "moderation_blocked",
+        "bio_policy",
+        "cyber_policy",
+        "image_content_policy_violation",
+        "misalignment_policy_violation",
+    }
+)
 _REJECTED_TEXT = re.compile(
     r"violates? (our )?usage (guidelines|policies)|flagged (by|as|for)|requires moderation|content management policy"
     r"|output blocked by content filtering policy",
@@ -290,7 +319,8 @@ def _error(
         error.limit, error.used = token_counts(problem.message)
     if isinstance(error, QuotaExhausted):
         is_daily = _DAILY_QUOTA.search(problem.code)
-        error.resets_at = pacific_midnight() if is_daily else regained_at(problem.message)
+        by_text = pacific_midnight() if is_daily else regained_at(problem.message)
+        error.resets_at = by_text if problem.resets_at is None else problem.resets_at
     return error
 
 

@@ -26,6 +26,7 @@ class Problem:
         status: the HTTP status that it names in the body.
         transient: it says that waiting helps.
         wait: seconds that it asks us to wait, None if it does not say in a field.
+        resets_at: when a quota is filled up again, in UNIX seconds; None if it does not say in a field.
     """
 
     message: str = ""
@@ -35,6 +36,7 @@ class Problem:
     request_id: str | None = None
     transient: bool = False
     wait: float | None = None
+    resets_at: float | None = None
 
     @property
     def word(self) -> str:
@@ -88,7 +90,15 @@ def _from_fields(error: Mapping[str, JSON]) -> Problem:
     number = str(error.get("status_code", error.get("code")))
     status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
     word = error.get("status") if isinstance(error.get("status"), str) else None  # Gemini
-    return Problem(message=message, code=code, type=_text(error.get("type") or word), status=status, wait=wait)
+    resets_at = error.get("resets_at")  # Codex
+    return Problem(
+        message=message,
+        code=code,
+        type=_text(error.get("type") or word),
+        status=status,
+        wait=wait,
+        resets_at=resets_at if isinstance(resets_at, int | float) else None,
+    )
 
 
 def _of_google(details: Iterable[JSON]) -> tuple[str, float | None]:

@@ -13,6 +13,7 @@ from alloy.providers.dialect import Dialect
 from alloy.providers.gemini import Gemini
 from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.testing.conformance import check_dialect, deviations
 from alloy.testing.recorded import decode
 from recordings import needs_recordings
@@ -22,6 +23,7 @@ pytestmark = needs_recordings
 DIALECTS: Mapping[str, Dialect] = {
     "anthropic-messages": AnthropicMessages(),
     "openai-chat": ChatCompletions(),
+    "openai-responses": Responses(),
     "gemini": Gemini(),
     "ollama-chat": OllamaChat(),
 }
@@ -54,7 +56,8 @@ def test_an_exception_from_the_sdks_reading_is_one(name: str, number: int) -> No
     sdk = recordings.as_the_sdk_reads(name, number)
     assert sdk is not None
 
-    assert list(deviations(sdk, decode(DIALECTS["openai-chat"], recordings.load(name)["exchanges"][number])))
+    recording = recordings.load(name)
+    assert list(deviations(sdk, decode(DIALECTS[recording["wire"]], recording["exchanges"][number])))
 
 
 @pytest.mark.slow
