@@ -90,5 +90,5 @@ def _short_streams(wire: str) -> list[tuple[str, int]]:
         (name, number)
         for name in recordings.names(wire)
         for number, exchange in enumerate(recordings.load(name)["exchanges"])
-        if exchange["response"].get("stream") and len(exchange["response"]["body"]) < 3_000
+        if exchange["response"].get("stream") and len(exchange["response"]["body"]) < 3_500
     ]
