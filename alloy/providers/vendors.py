@@ -13,7 +13,8 @@ import attrs
 from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
-from alloy.providers.client import Auth, VendorModel
+from alloy.providers.client import VendorModel
+from alloy.providers.credentials import ApiKey, Auth
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.gemini import Gemini
 from alloy.providers.ollama import OllamaChat
@@ -193,8 +194,7 @@ def model_for(
         profile=_profile(vendor, model, profile),
         base_url=endpoint,
         headers=dict(headers),
-        key=_key(vendor, spec, api_key),
-        auth=vendor.auth,
+        credentials=ApiKey(_key(vendor, spec, api_key), vendor.auth),
     )
 
 

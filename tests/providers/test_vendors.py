@@ -8,9 +8,17 @@ import pytest
 
 from alloy.llm import MissingKey, Model, Origin
 from alloy.providers import vendors
-from alloy.providers.client import auth_header
+from alloy.providers.client import VendorModel
+from alloy.providers.credentials import ApiKey
 from alloy.providers.dialect import Profile
+from alloy.providers.secret import Secret
 from alloy.providers.vendors import VENDORS, model_for
+
+
+def key_of(model: VendorModel) -> str | None:
+    assert isinstance(model.credentials, ApiKey)
+    secret = model.credentials.secret
+    return None if secret is None else secret.reveal()
 
 
 def test_a_name_is_a_vendor_and_a_model() -> None:
@@ -19,9 +27,8 @@ def test_a_name_is_a_vendor_and_a_model() -> None:
     assert isinstance(model, Model)
     assert model.name == "anthropic:claude-sonnet-5"
     assert model.origin == Origin("anthropic.messages", "anthropic", "https://api.anthropic.com", "claude-sonnet-5")
-    assert (model.base_url, model.auth) == ("https://api.anthropic.com", "x-api-key")
-    assert model.key is not None
-    assert model.key.reveal() == "sk-1234"
+    assert model.base_url == "https://api.anthropic.com"
+    assert model.credentials == ApiKey(Secret("sk-1234"), "x-api-key")
 
 
 @pytest.mark.parametrize("name", ["meta-llama/llama-3.3-70b-instruct:free", "qwen3:0.6b", "a/b:c:d"])
@@ -65,8 +72,7 @@ def test_a_key_is_looked_for_when_the_model_is_made(
 
     model = model_for(f"{vendor}:m")
 
-    assert model.key is not None
-    assert model.key.reveal() == "from-the-environment"
+    assert key_of(model) == "from-the-environment"
 
 
 def test_googles_new_variable_goes_before_its_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +81,8 @@ def test_googles_new_variable_goes_before_its_old_one(monkeypatch: pytest.Monkey
     monkeypatch.setenv("GOOGLE_API_KEY", "new")
     new = model_for("google:m")
 
-    assert old.key is not None
-    assert new.key is not None
-    assert (old.key.reveal(), new.key.reveal()) == ("old", "new")
-    assert auth_header(new.auth, new.key) == {"x-goog-api-key": "new"}
+    assert (key_of(old), key_of(new)) == ("old", "new")
+    assert new.credentials == ApiKey(Secret("new"), "x-goog-api-key")
 
 
 def test_a_missing_key_says_every_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +104,7 @@ def test_a_given_key_goes_before_the_environments(monkeypatch: pytest.MonkeyPatc
 
     model = model_for("groq:m", api_key="mine\n")
 
-    assert model.key is not None
-    assert model.key.reveal() == "mine"
+    assert key_of(model) == "mine"
 
 
 @pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very\x00secret", "sk-verysecret-é"])
@@ -174,9 +177,9 @@ def test_a_compatible_server_needs_a_base_url_and_no_key(monkeypatch: pytest.Mon
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", "k")
     with_key = model_for("openai-compatible:m", base_url="http://localhost:2/v1")
 
-    assert (keyless.base_url, keyless.key) == ("http://localhost:1/v1", None)
+    assert (keyless.base_url, key_of(keyless)) == ("http://localhost:1/v1", None)
     assert with_key.base_url == "http://localhost:2/v1"
-    assert with_key.key is not None
+    assert key_of(with_key) == "k"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,7 @@ def test_ollamas_host_is_read_as_its_own_client_reads_it(given: str, url: str, m
 
     model = model_for("ollama:qwen3:8b")
 
-    assert (model.base_url, model.key, model.origin.model) == (url, None, "qwen3:8b")
+    assert (model.base_url, key_of(model), model.origin.model) == (url, None, "qwen3:8b")
 
 
 # Profiles.
