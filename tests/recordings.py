@@ -21,6 +21,7 @@ import pytest
 
 from alloy.llm import Origin
 from alloy.providers.dialect import Profile, Target
+from alloy.providers.vendors import VENDORS, model_for
 from alloy.testing.conformance import Expected
 
 FOLDER = Path(os.environ.get("ALLOY_RECORDINGS") or Path(__file__).parents[2] / "shared" / "recordings")
@@ -58,12 +59,13 @@ def oracle() -> Mapping[str, Sequence[Mapping[str, Any]]]:
 
 
 def target_of(recording: Mapping[str, Any], dialect_name: str) -> Target:
-    """Who answered a recording, with the profile that the vendor's row has."""
+    """Who answered a recording, with the profile that the vendor's row has; without a row with the usual one."""
     vendor, model = recording["provider"], recording.get("model") or "model"
-    return Target(
-        origin=Origin(dialect_name, vendor, f"https://{vendor}.example", model),
-        profile=Profile(reports_cost=vendor == "openrouter"),
-    )
+    row = VENDORS.get(vendor.removesuffix("-vertex"))
+    profile = Profile()
+    if row is not None and row.dialect.name == dialect_name:
+        profile = model_for(f"{row.name}:{model}", api_key="k").profile
+    return Target(origin=Origin(dialect_name, vendor, f"https://{vendor}.example", model), profile=profile)
 
 
 # From the SDKs' words to ours. This is written from the vendors' documents, not from our dialects.
