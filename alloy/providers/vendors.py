@@ -14,15 +14,18 @@ from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.client import VendorModel
-from alloy.providers.credentials import ApiKey, Auth
+from alloy.providers.codex_auth import PlanToken, Token, TokenFile
+from alloy.providers.credentials import ApiKey, Auth, Credentials
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.gemini import Gemini
 from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.providers.secret import Secret
 
 _MESSAGES = AnthropicMessages()
 _CHAT = ChatCompletions()
+_RESPONSES = Responses()
 _GEMINI = Gemini()
 _OLLAMA = OllamaChat()
 
@@ -56,6 +59,51 @@ _GEMINI_MODELS: Mapping[str, Mapping[str, Any]] = {
     "gemini-4-argon": _NOT_MINIMAL,
 }
 
+# OpenAI's models reason from `o1` and `gpt-5` on; some of those by default, and some always.
+_PLAIN: Mapping[str, Any] = {"efforts": False, "encrypted_reasoning": False}
+_SINCE_5_6: Mapping[str, Any] = {
+    "temperature_needs": "none",
+    "known_efforts": ("none", "low", "medium", "high", "xhigh", "max"),
+}
+
+
+def _always(*efforts: str) -> Mapping[str, Any]:
+    return {"temperature": False, "known_efforts": efforts}
+
+
+_OPENAI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "gpt-3.5": _PLAIN,
+    "gpt-4": _PLAIN,
+    "chatgpt-4o": _PLAIN,
+    "gpt-5-chat": _PLAIN,
+    "o1": _always("low", "medium", "high"),
+    "o3": _always("low", "medium", "high"),
+    "o4": _always("low", "medium", "high"),
+    "codex-mini": _always("low", "medium", "high"),
+    "gpt-5": _always("minimal", "low", "medium", "high"),
+    "gpt-5-pro": _always("high"),
+    "gpt-5.": {"temperature_needs": "default"},
+    "gpt-5.2-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.4-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.5": {"temperature_needs": "none"},
+    "gpt-5.5-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.6": _SINCE_5_6,
+    "gpt-6": _SINCE_5_6,
+    "gpt-6-astra": _always("low", "medium", "high", "xhigh", "max"),
+    "gpt-6.1-sol": _always("low", "medium", "high", "xhigh", "max"),
+}
+_XAI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "grok-4.3": {"known_efforts": ("none", "low", "medium", "high")},
+    "grok-latest": {"known_efforts": ("none", "low", "medium", "high")},
+    "grok-4.5": {"known_efforts": ("low", "medium", "high")},
+    "grok-4.6": {"known_efforts": ("low", "medium", "high")},
+    "grok-4.7": {"known_efforts": ("low", "medium", "high", "xhigh")},
+    "grok-4.20": {"efforts": False},
+    "grok-4-fast-non-reasoning": {"efforts": False},
+    "grok-4-1-fast-non-reasoning": {"efforts": False},
+}
+_CODEX = Profile(temperature=False, limits_output=False, instructions=True)
+
 
 @attrs.frozen(kw_only=True)
 class Vendor:
@@ -67,6 +115,7 @@ class Vendor:
         base_url: None where there is no usual one, and the user has to give it.
         variable: the environment variable of the key, and `other_variable` one that is looked at where it is not
             set. `base_url_variable` is that of the base URL.
+        file_variable: the environment variable of a file with a token that expires.
         needs_key: without a key nothing is sent.
         models: fields of the profile that differ for models whose names begin so; the longest beginning counts.
     """
@@ -78,6 +127,7 @@ class Vendor:
     variable: str
     other_variable: str = ""
     base_url_variable: str = ""
+    file_variable: str = ""
     auth: Auth = "bearer"
     needs_key: bool = True
     profile: Profile = Profile()
@@ -94,6 +144,34 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.anthropic.com",
             variable="ANTHROPIC_API_KEY",
             auth="x-api-key",
+        ),
+        Vendor(
+            name="openai",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.openai.com/v1",
+            variable="OPENAI_API_KEY",
+            base_url_variable="OPENAI_BASE_URL",
+            models=_OPENAI_MODELS,
+        ),
+        Vendor(
+            name="codex",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.openai.com/v1",
+            variable="CODEX_ACCESS_TOKEN",
+            file_variable="CODEX_TOKEN_FILE",
+            profile=_CODEX,
+            models=_OPENAI_MODELS,
+        ),
+        Vendor(
+            name="xai",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.x.ai/v1",
+            variable="XAI_API_KEY",
+            profile=Profile(runs_custom_tools=True),
+            models=_XAI_MODELS,
         ),
         Vendor(
             name="openrouter",
@@ -194,7 +272,7 @@ def model_for(
         profile=_profile(vendor, model, profile),
         base_url=endpoint,
         headers=dict(headers),
-        credentials=ApiKey(_key(vendor, spec, api_key), vendor.auth),
+        credentials=_credentials(vendor, spec, api_key, endpoint),
     )
 
 
@@ -260,22 +338,30 @@ def _without_path(url: str, path: str) -> str:
     return url
 
 
-def _key(vendor: Vendor, spec: str, api_key: str | None) -> Secret | None:
+def _credentials(vendor: Vendor, spec: str, api_key: str | None, endpoint: str) -> Credentials:
+    key = _key(vendor, api_key)
+    if vendor.file_variable:
+        path = os.environ.get(vendor.file_variable, "").strip()
+        if key is not None or path:
+            return PlanToken(TokenFile(path) if key is None else Token(access=key), base_url=endpoint)
+    if key is None and vendor.needs_key:
+        variables = " or ".join(filter(None, (vendor.variable, vendor.file_variable)))
+        raise MissingKey(
+            f"no key for {vendor.name}: set {variables}, or give one with alloy.model({spec!r}, api_key=…); "
+            f"`alloy demo` needs none",
+            variable=vendor.variable,
+            vendor=vendor.name,
+            model=spec.partition(":")[2],
+        )
+    return ApiKey(key, vendor.auth)
+
+
+def _key(vendor: Vendor, api_key: str | None) -> Secret | None:
     where, key = ("api_key", api_key.strip()) if api_key is not None else ("", "")
     for variable in (vendor.variable, vendor.other_variable):
         if not key:
             where, key = variable, os.environ.get(variable, "").strip()
-    if key:
-        try:
-            return Secret(key)
-        except ValueError as error:
-            raise ValueError(f"the key in {where} cannot be sent: {error}") from None
-    if not vendor.needs_key:
-        return None
-    raise MissingKey(
-        f"no key for {vendor.name}: set {vendor.variable}, or give one with alloy.model({spec!r}, api_key=…); "
-        f"`alloy demo` needs none",
-        variable=vendor.variable,
-        vendor=vendor.name,
-        model=spec.partition(":")[2],
-    )
+    try:
+        return Secret(key) if key else None
+    except ValueError as error:
+        raise ValueError(f"the key in {where} cannot be sent: {error}") from None
