@@ -32,6 +32,8 @@ WIRES = {
     "anthropic.messages": "anthropic-messages",
     "openai.chat": "openai-chat",
     "openai.responses": "openai-responses",
+    "gemini": "gemini",
+    "ollama.chat": "ollama-chat",
 }
 
 
