@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from alloy.llm import MissingKey, Model, Origin
+from alloy.llm.request import EFFORTS
 from alloy.providers import vendors
 from alloy.providers.client import VendorModel
 from alloy.providers.credentials import ApiKey
@@ -58,6 +59,8 @@ def test_a_vendor_alone_is_no_model(spec: str) -> None:
         ("anthropic", "ANTHROPIC_API_KEY"),
         ("openrouter", "OPENROUTER_API_KEY"),
         ("groq", "GROQ_API_KEY"),
+        ("openai", "OPENAI_API_KEY"),
+        ("xai", "XAI_API_KEY"),
         ("deepseek", "DEEPSEEK_API_KEY"),
         ("mistral", "MISTRAL_API_KEY"),
         ("google", "GOOGLE_API_KEY"),
@@ -135,6 +138,8 @@ def test_a_key_does_not_show() -> None:
         ("anthropic", "https://proxy.example/v1/messages", "https://proxy.example"),
         ("anthropic", "https://proxy.example/anthropic/v1/messages/", "https://proxy.example/anthropic"),
         ("anthropic", "https://proxy.example/anthropic", "https://proxy.example/anthropic"),
+        ("openai", "https://me.openai.azure.com/openai/v1/", "https://me.openai.azure.com/openai/v1"),
+        ("openai", "https://me.openai.azure.com/openai/v1/responses", "https://me.openai.azure.com/openai/v1"),
         ("openai-compatible", "http://localhost:8000/v1", "http://localhost:8000/v1"),
         ("google", "https://g.example/v1", "https://g.example/v1"),
         ("google", "https://g.example/v1/models/", "https://g.example/v1"),
@@ -233,6 +238,44 @@ def test_the_profile_of_a_vendor_can_be_overridden() -> None:
     model = model_for("groq:m", api_key="k", efforts=False, max_output_tokens=9)
 
     assert model.profile == Profile(max_tokens_field="max_completion_tokens", efforts=False, max_output_tokens=9)
+
+
+@pytest.mark.parametrize(
+    ("model", "efforts", "temperature"),
+    [
+        ("openai:gpt-4o-mini", (), "any"),
+        ("openai:gpt-5-chat-latest", (), "any"),
+        ("openai:o4-mini", ("low", "medium", "high"), None),
+        ("openai:gpt-5", ("minimal", "low", "medium", "high"), None),
+        ("openai:gpt-5-mini", ("minimal", "low", "medium", "high"), None),
+        ("openai:gpt-5-pro", ("high",), None),
+        ("openai:gpt-5.1-codex", EFFORTS, "default"),
+        ("openai:gpt-5.4-pro", ("medium", "high", "xhigh"), None),
+        ("openai:gpt-5.5", EFFORTS, "none"),
+        ("openai:gpt-5.6-sol", ("none", "low", "medium", "high", "xhigh", "max"), "none"),
+        ("openai:gpt-6-luna", ("none", "low", "medium", "high", "xhigh", "max"), "none"),
+        ("openai:gpt-6.1-sol", ("low", "medium", "high", "xhigh", "max"), None),
+        ("openai:ft:whatever", EFFORTS, "any"),
+        ("codex:gpt-6-sol", ("none", "low", "medium", "high", "xhigh", "max"), None),
+        ("xai:grok-4.3", ("none", "low", "medium", "high"), "any"),
+        ("xai:grok-4.7", ("low", "medium", "high", "xhigh"), "any"),
+        ("xai:grok-4.20-0309", (), "any"),
+    ],
+)
+def test_a_model_by_responses_takes_its_efforts_and_a_temperature_only_with_some(
+    model: str, efforts: tuple[str, ...], temperature: str | None
+) -> None:
+    profile = model_for(model, api_key="k").profile
+
+    assert (profile.known_efforts if profile.efforts else ()) == efforts
+    assert (profile.temperature_needs if profile.temperature else None) == temperature
+
+
+@pytest.mark.parametrize(
+    "model", ["openai:gpt-4.1", "openai:gpt-4o", "openai:gpt-3.5-turbo", "openai:gpt-5-chat-latest"]
+)
+def test_a_model_that_does_not_reason_is_not_asked_for_encrypted_reasoning(model: str) -> None:
+    assert model_for(model, api_key="k").profile.encrypted_reasoning is False
 
 
 def test_an_unknown_option_is_told_with_the_closest() -> None:
