@@ -246,6 +246,10 @@ def _unknown(item: Unknown, *, with_id: bool) -> Iterator[dict[str, JSON]]:
     own = _state(item, "item")
     if own is not None and own.id is not None and with_id:
         yield {**item.raw, "id": own.id}
+    elif item.raw.get("type") == "message":  # a refusal: without an id a message is nothing but text
+        text = "".join(part.get("refusal") or part.get("text") or "" for part in item.raw["content"])
+        if text.strip():
+            yield {"type": "message", "role": "assistant", "content": text}
     elif own is not None or "encrypted_content" not in item.raw:
         yield item.raw
 

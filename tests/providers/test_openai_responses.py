@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alloy.llm import (
     AssistantMessage,
@@ -47,7 +49,7 @@ from alloy.llm import (
 from alloy.llm.codec import from_json, to_json
 from alloy.llm.completion import Fold
 from alloy.llm.delta import Delta, Noted
-from alloy.llm.history import replay
+from alloy.llm.history import replay, sendable
 from alloy.llm.message import StopReason
 from alloy.providers.dialect import Profile, Target
 from alloy.providers.framing import Frame
@@ -737,6 +739,13 @@ def test_citations_stand_with_their_text() -> None:
     )
 
 
+def test_a_refusal_goes_back_as_text_where_the_message_has_no_id() -> None:
+    raw = {key: value for key, value in message().items() if key != "id"}
+    refused = Unknown({**raw, "content": [{"type": "refusal", "refusal": "I cannot."}]})
+
+    assert items(answer(refused)) == [{"type": "message", "role": "assistant", "content": "I cannot."}]
+
+
 def test_a_refusal_is_a_reason_to_stop_and_goes_back() -> None:
     part = {"type": "refusal", "refusal": "I cannot."}
     delta = event("refusal.delta", output_index=0, content_index=0, delta="I cannot.")
@@ -939,4 +948,66 @@ def test_an_answer_goes_back_as_it_came_also_through_a_store() -> None:
     without_status = {key: value for key, value in output[4].items() if key != "status"}
     assert sent["input"][:-1] == [*output[:4], without_status]
     assert responses_faults(sent) == []
+    assert judge_responses(sent) == []
+
+
+texts = st.text(max_size=8) | st.sampled_from(["", " ", "\ud800"])
+ids = st.uuids(version=4).map(str)
+secrets = st.text("abcXYZ019+/=", min_size=1, max_size=20)
+
+
+def an_item(kind: str, **fields: Any) -> st.SearchStrategy[Mapping[str, Any]]:
+    return st.fixed_dictionaries({"type": st.just(kind), "id": ids, **fields})
+
+
+parts = st.one_of(
+    st.fixed_dictionaries({"type": st.just("output_text"), "text": texts, "annotations": st.just([])}),
+    st.fixed_dictionaries({"type": st.just("refusal"), "refusal": texts}),
+)
+summaries = st.lists(st.fixed_dictionaries({"type": st.just("summary_text"), "text": texts}), max_size=2)
+an_output = st.one_of(
+    an_item("reasoning", summary=summaries, encrypted_content=secrets),
+    an_item(
+        "message",
+        role=st.just("assistant"),
+        status=st.just("completed"),
+        phase=st.sampled_from([None, "commentary", "final_answer"]),
+        content=st.lists(parts, max_size=2),
+    ),
+    an_item("function_call", call_id=ids, name=st.just("weather"), arguments=st.sampled_from(["", "{}", '{"of": '])),
+    an_item(
+        "web_search_call",
+        status=st.just("completed"),
+        action=st.just({"type": "search", "query": "x"}),
+    ),
+    an_item("compaction", encrypted_content=secrets),
+)
+a_stored_output = an_output | an_item("reasoning", summary=summaries, encrypted_content=st.none())
+
+
+def encrypted(sent: Any) -> list[str]:
+    return [item["encrypted_content"] for item in sent if item.get("encrypted_content")]
+
+
+@given(output=st.lists(an_output, max_size=6))
+@settings(max_examples=200)
+def test_any_answer_goes_back_as_the_vendor_takes_it_with_its_secrets_byte_for_byte(output: Any) -> None:
+    output = [*output, calls("{}")]  # for reasoning that led to nothing does not go back
+    made = whole({"output": output})
+    results = [ToolResult("x", call_id=call.id) for call in made.tool_calls]
+
+    sent = wire(UserMessage("?"), made, ToolMessage(results), UserMessage("Well?"))
+
+    assert judge_responses(sent) == []
+    assert encrypted(sent["input"]) == encrypted(output)
+
+
+@given(output=st.lists(a_stored_output, max_size=6))
+@settings(max_examples=200)
+def test_any_answer_whose_reasoning_the_server_keeps_goes_back_too(output: Any) -> None:
+    made = whole({"output": output})
+    results = [ToolResult("x", call_id=call.id) for call in made.tool_calls]
+
+    sent = wire(UserMessage("?"), *sendable([made, ToolMessage(results)]), UserMessage("Well?"))
+
     assert judge_responses(sent) == []
