@@ -127,7 +127,8 @@ def effort_of(request: Request, profile: Profile) -> Effort | None:
     if effort is None or effort in known:
         return effort
     on: list[Effort] = [one for one in EFFORTS if one in known and one != "none"] or ["none"]
-    return max((one for one in on if EFFORTS.index(one) < EFFORTS.index(effort)), key=EFFORTS.index, default=on[0])
+    lower = [one for one in on if EFFORTS.index(one) < EFFORTS.index(effort)]
+    return lower[-1] if lower else on[0]
 
 
 def _unsupported(target: Target, feature: str, problem: str) -> UnsupportedFeature:

@@ -168,6 +168,7 @@ def _user_part(item: UserContent) -> JSON:
 
 def _model_part(item: AssistantContent, *, own: bool) -> Part | None:
     wire: dict[str, JSON]
+    call, answer = None, b""
     signature = _opaque(item, "signature")
     match item:
         case Text():
@@ -182,6 +183,7 @@ def _model_part(item: AssistantContent, *, own: bool) -> Part | None:
             id = _opaque(item, "id")
             head = {"id": id, "name": item.name} if id else {"name": item.name}
             wire = {"functionCall": {**head, "args": item.arguments}}
+            call, answer = item.id, b'{"functionResponse":' + dumps(head)[:-1] + b","
         case ServerTool():
             wire = item.payload
         case Unknown():
@@ -190,10 +192,8 @@ def _model_part(item: AssistantContent, *, own: bool) -> Part | None:
             wire = _media(item)
         case _:
             assert_never(item)
-    part = Part(dumps({**wire, "thoughtSignature": signature} if signature else wire), is_signed=bool(signature))
-    if not isinstance(item, ToolCall):
-        return part
-    return part._replace(call=item.id, answer=b'{"functionResponse":' + dumps(head)[:-1] + b",")
+    wire = {**wire, "thoughtSignature": signature} if signature else wire
+    return Part(dumps(wire), call=call, answer=answer, is_signed=bool(signature))
 
 
 def _opaque(item: Content, type: str) -> JSON:

@@ -176,8 +176,8 @@ def media_from(media_type: str, data: str, opaque: tuple[Opaque, ...]) -> Media:
 
 def _grounded(metadata: Mapping[str, JSON]) -> Iterator[Citation]:
     """The sources that each piece of the text is grounded in; all sources, where it is not told which is for what."""
-    chunks = metadata.get("groundingChunks") or ()
-    supports = metadata.get("groundingSupports") or ()
+    chunks: list[Mapping[str, JSON]] = list(metadata.get("groundingChunks") or ())
+    supports: list[Mapping[str, JSON]] = list(metadata.get("groundingSupports") or ())
     for support in supports:
         segment = support.get("segment") or {}
         for number in support.get("groundingChunkIndices") or ():
