@@ -5,7 +5,7 @@ Source: OpenAI, Responses API, "Streaming events", and its Python SDK 3.54.0; xA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import attrs
@@ -220,8 +220,10 @@ class ResponsesDecoder(FrameDecoder):
                 if part.get("type") == "refusal":
                     self._refusal.append(part["refusal"])
             elif part.get("text"):
-                places.append(self._settle((number, "text", index), Text(""), part["text"], deltas))
-                deltas += (CitationPart(places[-1], _citation(raw)) for raw in part.get("annotations") or ())
+                place = self._settle((number, "text", index), Text(""), part["text"], deltas)
+                places.append(place)
+                annotations: Sequence[JSON] = part.get("annotations") or ()
+                deltas += (CitationPart(place, _citation(raw)) for raw in annotations)
         if others:
             self._keep(number, {**item, "content": others}, deltas)
             return
