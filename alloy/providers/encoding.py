@@ -127,7 +127,7 @@ def effort_of(request: Request, profile: Profile) -> Effort | None:
     if effort is None or effort in known:
         return effort
     on: list[Effort] = [one for one in EFFORTS if one in known and one != "none"] or ["none"]
-    lower = [one for one in on if EFFORTS.index(one) < EFFORTS.index(effort)]
+    lower: list[Effort] = [one for one in on if EFFORTS.index(one) < EFFORTS.index(effort)]
     return lower[-1] if lower else on[0]
 
 

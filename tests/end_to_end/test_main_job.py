@@ -41,8 +41,8 @@ async def test_the_opening_program_runs_at_every_vendor(name: str, project: Path
     assert result.text == "It is 0.1.0."
     assert result.model == VENDORS[name][3]
     assert (result.usage.input_tokens, result.usage.output_tokens, result.usage.requests) == (20, 14, 2)
-    words = {"anthropic": "end_turn", "openai": "completed", "openai-compatible": "stop"}
-    assert result.stop == alloy.StopInfo(alloy.StopReason.END_TURN, words[name])
+    words = {"anthropic": "end_turn", "openai": "completed", "google": "STOP"}
+    assert result.stop == alloy.StopInfo(alloy.StopReason.END_TURN, words.get(name, "stop"))
     assert "0.1.0" in server.received[1].body.decode()
     assert server.opened == 1
 
@@ -121,7 +121,7 @@ async def cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
 async def test_the_command_line_does_the_same(name: str, project: Path) -> None:
     async with vendor(name, *TURNS) as server:
         base_url = server.url if name == "anthropic" else f"{server.url}/v1"
-        variables = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_COMPATIBLE_API_KEY")
+        variables = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_COMPATIBLE_API_KEY", "GOOGLE_API_KEY")
         keys = dict.fromkeys(variables, "sk-test")
         done = await cli(
             "run", PROMPT, "--model", VENDORS[name][3], "--base-url", base_url, "--tools", "read_file",
