@@ -5,7 +5,7 @@ Source: OpenAI, Responses API, "Streaming events", and its Python SDK 3.54.0; xA
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import attrs
@@ -222,8 +222,7 @@ class ResponsesDecoder(FrameDecoder):
             elif part.get("text"):
                 place = self._settle((number, "text", index), Text(""), part["text"], deltas)
                 places.append(place)
-                annotations: Sequence[JSON] = part.get("annotations") or ()
-                deltas += (CitationPart(place, _citation(raw)) for raw in annotations)
+                deltas += (CitationPart(place, citation) for citation in _citations(part))
         if others:
             self._keep(number, {**item, "content": others}, deltas)
             return
@@ -273,8 +272,9 @@ def _arguments(item: Mapping[str, JSON]) -> str:
     return (item.get("input") if item["type"] == "custom_tool_call" else item.get("arguments")) or ""
 
 
-def _citation(raw: Mapping[str, JSON]) -> Citation:
-    return Citation(url=raw.get("url"), title=raw.get("title") or raw.get("filename"), raw=raw)
+def _citations(part: Mapping[str, JSON]) -> Iterator[Citation]:
+    for raw in part.get("annotations") or ():
+        yield Citation(url=raw.get("url"), title=raw.get("title") or raw.get("filename"), raw=raw)
 
 
 def usage_of(raw: Mapping[str, JSON], tools: Mapping[str, JSON], *, reports_cost: bool) -> Usage:
