@@ -55,6 +55,11 @@ class Token:
     account_id: str | None = None
 
 
+def server_at(url: str) -> str:
+    """The base URL that is meant: the backend serves Codex in a folder of its own."""
+    return f"{url}/codex" if urlsplit(url).hostname == BACKEND_HOST and url.endswith("/backend-api") else url
+
+
 class TokenFile:
     """A file that holds a token and is its owner's alone.
 

@@ -40,6 +40,7 @@ from alloy.providers.openai_responses_decode import ResponsesDecoder
 
 NAME = "openai.responses"
 
+CALLS = ("function_call", "custom_tool_call")
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
@@ -209,6 +210,9 @@ def _answer(message: AssistantMessage) -> list[dict[str, JSON]]:
                 assert_never(item)
     while wire and wire[-1].get("type") == "reasoning":
         wire.pop()
+    if not any(item.get("encrypted_content") for item in wire):
+        # DeepSeek takes a text behind a call for the next answer. To reasoning that is encrypted the order matters.
+        wire.sort(key=lambda item: item.get("type") in CALLS)
     return wire
 
 
@@ -229,7 +233,7 @@ def _say(wire: list[dict[str, JSON]], item: Text, *, with_id: bool) -> None:
 
 
 def _call(call: ToolCall, *, with_id: bool) -> dict[str, JSON]:
-    own = _state(call, "function_call", "custom_tool_call")
+    own = _state(call, *CALLS)
     id = {"id": own.id} if own and own.id and with_id else {}
     extra = own.extra if own else {}
     wire = {"call_id": wire_id(call.id), "name": call.name, **extra}

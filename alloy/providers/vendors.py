@@ -14,7 +14,7 @@ from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.client import VendorModel
-from alloy.providers.codex_auth import PlanToken, Token, TokenFile
+from alloy.providers.codex_auth import PlanToken, Token, TokenFile, server_at
 from alloy.providers.credentials import ApiKey, Auth, Credentials
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.gemini import Gemini
@@ -315,7 +315,7 @@ def _endpoint(vendor: Vendor, base_url: str | None) -> str:
         raise ValueError(f"base_url must be like 'https://host/path', without a query, got {given!r}")
     if "@" in parts.netloc:
         raise ValueError("base_url must not hold a user or password; give api_key= or headers=")
-    return _without_path(parts.geturl().rstrip("/"), vendor.path)
+    return server_at(_without_path(parts.geturl().rstrip("/"), vendor.path))
 
 
 def _from_environment(vendor: Vendor) -> str:

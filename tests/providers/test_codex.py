@@ -231,7 +231,7 @@ def test_a_token_that_names_no_account_names_none(access: Secret) -> None:
     assert account_in(access) is None
 
 
-@pytest.mark.parametrize("given", [BACKEND, BACKEND + "/", BACKEND + "/responses"])
+@pytest.mark.parametrize("given", [BACKEND, BACKEND + "/", BACKEND + "/responses", "https://chatgpt.com/backend-api/"])
 def test_the_backend_is_a_base_url(given: str) -> None:
     assert model_for("codex:m", api_key="t", base_url=given).base_url == BACKEND
 

@@ -386,13 +386,13 @@ def test_an_answer_of_another_server_goes_back_without_reasoning_ids_and_phases(
 
     assert items(*replay([given], ORIGIN)) == [
         {"type": "message", "role": "assistant", "content": "One"},
-        {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": '{"a":1}'},
         {
             "type": "message",
             "role": "assistant",
             "content": "[web_search: call of a tool that acme ran]",
         },
         {"type": "odd"},
+        {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": '{"a":1}'},
     ]
 
 
@@ -439,6 +439,24 @@ def test_reasoning_that_led_to_nothing_does_not_go_back() -> None:
 
     assert items(UserMessage("?"), answer(thought), UserMessage("Well?")) == [user("?"), user("Well?")]
     assert [item["type"] for item in items(answer(thought, Text("A"), thought))] == ["reasoning", "message"]
+
+
+@pytest.mark.parametrize(
+    ("thought", "order"),
+    [
+        ([], ["message", "message", "function_call"]),
+        (
+            [Thinking("", opaque=of("reasoning", "rs_1", REASONING))],
+            ["reasoning", "message", "function_call", "message"],
+        ),
+    ],
+)
+def test_calls_come_last_in_an_answer_but_where_encrypted_reasoning_sets_the_order(
+    thought: list[Thinking], order: list[str]
+) -> None:
+    sent = items(answer(*thought, Text("One"), ToolCall("call_1", "f", {}), Text("Two")))
+
+    assert [item["type"] for item in sent] == order
 
 
 def test_what_the_vendor_ran_and_what_nobody_knows_goes_back_as_it_came() -> None:
