@@ -17,7 +17,7 @@ if (fork := os.environ.get("ALLOY_HTTPX", "httpx")) != "httpx":
 
 refuse_network()
 for variable in list(os.environ):  # the developer's own keys and proxies
-    if variable.endswith(("_API_KEY", "_BASE_URL")) or variable.lower().endswith("_proxy"):
+    if variable.endswith(("_API_KEY", "_BASE_URL", "OLLAMA_HOST")) or variable.lower().endswith("_proxy"):
         del os.environ[variable]
 
 # The machine is shared: how long one example takes says nothing.

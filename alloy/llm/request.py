@@ -11,7 +11,7 @@ from alloy.llm.content import JSON
 from alloy.llm.message import Message
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def _strings(value: str | Sequence[str]) -> tuple[str, ...]:

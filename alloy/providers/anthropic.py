@@ -6,8 +6,6 @@ Source: Anthropic, Messages API, version 2026-10-21, and its Python SDK 2.12.0 (
 from __future__ import annotations
 
 import base64
-import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple, assert_never
@@ -34,7 +32,7 @@ from alloy.llm.request import Request, Settings, ToolDefinition
 from alloy.providers.anthropic_decode import MessagesDecoder
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported
+from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported, wire_id
 
 NAME = "anthropic.messages"
 VERSION = "2026-10-21"
@@ -93,14 +91,6 @@ class AnthropicMessages:
     def keeps_for_other_model(self, opaque: Opaque) -> bool:
         """Signed thinking goes to other models too: they accept or ignore it."""
         return True
-
-
-def wire_id(call_id: str) -> str:
-    """The id as the API accepts it, the same for a call and its result: up to 64 of `A-Z a-z 0-9 _ -`."""
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", call_id):
-        return call_id
-    digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:16]
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call_id)[:47]}_{digest}"
 
 
 # Blocks: what a message's content becomes. Worked out once for each message.

@@ -31,7 +31,7 @@ from alloy.llm.errors import (
 )
 from alloy.providers.dialect import Target
 from alloy.providers.problem import Problem, problem_from, problem_in
-from alloy.providers.waits import regained_at, wait_from
+from alloy.providers.waits import pacific_midnight, regained_at, wait_from
 
 BODY_LIMIT = 16_000  # characters; the client takes the secrets out of them, and then keeps less
 
@@ -72,6 +72,25 @@ _STATUS_OF_WORD: Mapping[str, int] = {
     "slow_down": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
+    **dict.fromkeys(  # of OpenAI's Responses
+        (
+            "data_residency_mismatch",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+            "image_file_too_large",
+            "image_parse_error",
+            "image_too_large",
+            "image_too_small",
+            "invalid_base64_image",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_image_mode",
+            "invalid_image_url",
+            "unsupported_image_media_type",
+        ),
+        400,
+    ),
 }
 
 _QUOTA_CODES = frozenset(
@@ -94,8 +113,11 @@ _QUOTA_CODES = frozenset(
     }
 )
 _QUOTA_TEXT = re.compile(
-    r"credit balance is too low|you have reached your specified .*usage limits|insufficient balance", re.IGNORECASE
+    r"credit balance is too low|you have reached your specified .*usage limits|insufficient balance"
+    r"|reached your \w+ usage limit",  # Ollama's cloud
+    re.IGNORECASE,
 )
+_DAILY_QUOTA = re.compile("PerDay")  # in Gemini's name of a quota
 _TOO_LONG_CODES = frozenset({"context_length_exceeded", "3051", "too_many_prompt_tokens", "exceed_context_size_error"})
 _TOO_LONG_TEXT = re.compile(
     r"prompt (is )?too long|input is too long|exceeds the context window|input token count.*exceeds the maximum"
@@ -113,13 +135,24 @@ _STALE_TEXT = re.compile(
     r"|`?redacted_thinking`? blocks in the latest assistant message cannot be modified",
     re.IGNORECASE,
 )
-_REJECTED_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+_REJECTED_CODES = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "moderation_blocked",
+        "bio_policy",
+        "cyber_policy",
+        "image_content_policy_violation",
+        "misalignment_policy_violation",
+    }
+)
 _REJECTED_TEXT = re.compile(
     r"violates? (our )?usage (guidelines|policies)|flagged (by|as|for)|requires moderation|content management policy"
     r"|output blocked by content filtering policy",
     re.IGNORECASE,
 )
 _GONE_CODES = frozenset({"model_not_found", "model_decommissioned", "model_not_available"})
+_WRONG_KEY_CODES = frozenset({"invalid_api_key", "API_KEY_INVALID"})
 _WRONG_KEY_TEXT = re.compile(r"(incorrect|invalid) api key|api key not valid", re.IGNORECASE)
 _NO_CAPACITY = re.compile(r"capacity exceeded", re.IGNORECASE)
 
@@ -144,7 +177,9 @@ def kind_of(problem: Problem, status: int, *, should_retry: bool | None = None) 
 
 def _kind(problem: Problem, status: int) -> type[ProviderError]:
     words, text = {problem.code, problem.type}, problem.message
-    if words & _QUOTA_CODES or _QUOTA_TEXT.search(text):
+    if words & _QUOTA_CODES or _QUOTA_TEXT.search(text) or _DAILY_QUOTA.search(problem.code):
+        return QuotaExhausted
+    if "FAILED_PRECONDITION" in words and "billing" in text.lower():  # Gemini
         return QuotaExhausted
     if is_too_long(problem, status):
         return ContextTooLong
@@ -154,7 +189,9 @@ def _kind(problem: Problem, status: int) -> type[ProviderError]:
         return ContentRejected
     if status in (400, 404, 410) and words & _GONE_CODES:
         return NotFound
-    if status == 400 and ("invalid_api_key" in words or _WRONG_KEY_TEXT.search(text)):  # xAI, Gemini
+    if status == 400 and (
+        words & {"invalid_api_key", "API_KEY_INVALID"} or _WRONG_KEY_TEXT.search(text)
+    ):  # xAI, Gemini
         return AuthError
     if status == 400 and "tool_use_failed" in words:  # Groq: the model wrote a bad call; the next try may differ
         return ServerError
@@ -226,7 +263,7 @@ def error_for_answer(status: int, headers: Mapping[str, str], body: bytes, targe
         status=status,
         request_id=headers.get("request-id") or headers.get("x-request-id") or problem.request_id,
         body=body[: 4 * BODY_LIMIT].decode("utf-8", "replace")[:BODY_LIMIT],
-        retry_after=wait_from(headers, problem.message),
+        retry_after=_wait(headers, problem),
     )
 
 
@@ -242,9 +279,14 @@ def error_within(value: JSON, target: Target, *, in_stream: bool) -> ProviderErr
         status=status,
         request_id=problem.request_id,
         body=json.dumps(value)[:BODY_LIMIT],
-        retry_after=wait_from({}, problem.message),
+        retry_after=_wait({}, problem),
         in_stream=in_stream,
     )
+
+
+def _wait(headers: Mapping[str, str], problem: Problem) -> float | None:
+    """What headers say counts most, then what a field says, then what the text says."""
+    return wait_from(headers, problem.message) if problem.wait is None else wait_from(headers) or problem.wait
 
 
 def _error(
@@ -276,7 +318,9 @@ def _error(
     if isinstance(error, ContextTooLong):
         error.limit, error.used = token_counts(problem.message)
     if isinstance(error, QuotaExhausted):
-        error.resets_at = regained_at(problem.message)
+        is_daily = _DAILY_QUOTA.search(problem.code)
+        by_text = pacific_midnight() if is_daily else regained_at(problem.message)
+        error.resets_at = by_text if problem.resets_at is None else problem.resets_at
     return error
 
 

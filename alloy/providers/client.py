@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -17,7 +17,8 @@ from alloy.llm.errors import NotFound, ProviderError
 from alloy.llm.history import replay
 from alloy.llm.provider import Answer
 from alloy.llm.request import Request
-from alloy.providers.dialect import Dialect, Profile, Target
+from alloy.providers.credentials import ApiKey, Credentials
+from alloy.providers.dialect import Dialect, Profile, Target, WireRequest
 from alloy.providers.reader import Reader
 from alloy.providers.secret import Secret, redact, redact_error
 from alloy.version import __version__
@@ -30,21 +31,19 @@ ERROR_BODY_BYTES = 1024 * 1024
 ERROR_BODY_SECONDS = 10.0
 _KEPT_CHARACTERS = 2048  # of a body, in an error
 
-Auth: TypeAlias = Literal["bearer", "x-api-key"]
-
 # A server that sends only these is not getting on with its answer.
 _NO_CONTENT = frozenset({Begun, UsagePart, Noted})
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECRET_HEADER = re.compile(r"auth|key|token|secret", re.IGNORECASE)
-_REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-goog-request-id", "x-amzn-requestid", "cf-ray")
-
-
-def auth_header(auth: Auth, key: Secret | None) -> dict[str, str]:
-    """The header that a key goes into; none without one."""
-    if key is None:
-        return {}
-    return {"authorization": f"Bearer {key.reveal()}"} if auth == "bearer" else {"x-api-key": key.reveal()}
+_REQUEST_ID_HEADERS = (
+    "request-id",
+    "x-request-id",
+    "x-oai-request-id",
+    "x-goog-request-id",
+    "x-amzn-requestid",
+    "cf-ray",
+)
 
 
 def _headers(given: Mapping[str, str]) -> Mapping[str, str]:
@@ -66,14 +65,12 @@ def _first_headers_of(model: VendorModel) -> Mapping[str, str]:
         "accept": f"{stream}, application/json",
         "content-type": "application/json",
         "user-agent": f"alloy/{__version__}",
-        **auth_header(model.auth, model.key),
     }
 
 
-def _secrets_of(model: VendorModel) -> Sequence[Secret]:
-    values = [value for name, value in model.headers.items() if value and _SECRET_HEADER.search(name)]
-    secrets = [Secret(value.split()[-1]) for value in values]  # without the scheme before it
-    return [*secrets, model.key] if model.key else secrets
+def _secrets_in(headers: Mapping[str, str]) -> Sequence[Secret]:
+    values = [value for name, value in headers.items() if value and _SECRET_HEADER.search(name)]
+    return [Secret(value.split()[-1]) for value in values]  # without the scheme before it
 
 
 @attrs.frozen(kw_only=True)
@@ -84,8 +81,7 @@ class VendorModel:
         name: `"vendor:model"`.
         base_url: what the dialect's paths are appended to.
         headers: sent besides the others, and instead of those of the same name.
-        key: None where the vendor wants none.
-        auth: how the key is sent.
+        credentials: who asks.
         http: what requests go over. `with_http` sets it.
 
     Raises:
@@ -98,15 +94,11 @@ class VendorModel:
     profile: Profile = Profile()
     base_url: str
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, repr=False, hash=False)
-    key: Secret | None = attrs.field(default=None, repr=False)
-    auth: Auth = "bearer"
+    credentials: Credentials = attrs.field(factory=ApiKey, repr=False)
     http: HTTP | None = attrs.field(default=None, repr=False, eq=False)
     _target: Target = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_target_of, takes_self=True))
     _first_headers: Mapping[str, str] = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(_first_headers_of, takes_self=True)
-    )
-    _secrets: Sequence[Secret] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_secrets_of, takes_self=True)
     )
 
     def with_http(self, http: HTTP) -> VendorModel:
@@ -133,18 +125,22 @@ class VendorModel:
         try:
             request = self._replayed(request)
             wire = self.dialect.encode(request, self._target)
-            headers = {**self._first_headers, **wire.headers, **self.headers}
-            response = await self.http.post(self.base_url + wire.path, headers, wire.body)
+            headers = await self._headers_for(wire)
         except ProviderError as error:
-            self._sign(error)
+            self._sign(error, self.headers)
             raise
+        response = await self._send(wire, headers, self.http)
+        if response.status == 401:
+            async with response:
+                refusal = await self._refusal(response, headers)
+            headers = await self._other_headers(wire, headers, self.http, refusal)
+            response = await self._send(wire, headers, self.http)
         async with response:
             if 200 <= response.status < 300:
-                async with aclosing(self._answer(response, request)) as answer:
+                async with aclosing(self._answer(response, request, headers)) as answer:
                     yield answer
                 return
-            refusal = await self._refusal(response)
-        self._sign(refusal, response)
+            refusal = await self._refusal(response, headers)
         raise refusal
 
     def _replayed(self, request: Request) -> Request:
@@ -152,7 +148,31 @@ class VendorModel:
         unchanged = all(map(operator.is_, messages, request.messages))
         return request if unchanged else attrs.evolve(request, messages=messages)
 
-    async def _answer(self, response: Response, request: Request) -> AsyncGenerator[Sequence[Delta], None]:
+    async def _headers_for(self, wire: WireRequest) -> Mapping[str, str]:
+        return {**self._first_headers, **await self.credentials.headers(), **wire.headers, **self.headers}
+
+    async def _other_headers(
+        self, wire: WireRequest, headers: Mapping[str, str], http: HTTP, refusal: ProviderError
+    ) -> Mapping[str, str]:
+        """Headers other than these, which were refused; without any that refusal is raised."""
+        try:
+            if await self.credentials.refused(headers, http):
+                return await self._headers_for(wire)
+        except ProviderError as error:
+            self._sign(error, headers)
+            raise
+        raise refusal
+
+    async def _send(self, wire: WireRequest, headers: Mapping[str, str], http: HTTP) -> Response:
+        try:
+            return await http.post(self.base_url + wire.path, headers, wire.body)
+        except ProviderError as error:
+            self._sign(error, headers)
+            raise
+
+    async def _answer(
+        self, response: Response, request: Request, headers: Mapping[str, str]
+    ) -> AsyncGenerator[Sequence[Delta], None]:
         decoder = self.dialect.decoder(request, self._target)
         reader = Reader(self.dialect.framing, decoder, response.headers.get("content-type", ""))
         try:
@@ -169,33 +189,36 @@ class VendorModel:
                     yield deltas
         except ProviderError as error:
             error.in_stream = True
-            self._sign(error, response)
+            self._sign(error, headers, response)
             raise
 
-    async def _refusal(self, response: Response) -> ProviderError:
+    async def _refusal(self, response: Response, headers: Mapping[str, str]) -> ProviderError:
         status = response.status
         if status < 400:
             place = response.headers.get("location", "nowhere")
-            return NotFound(
+            error: ProviderError = NotFound(
                 f"the server redirects to {place!r}, which is not followed; correct the base_url", status=status
             )
+            self._sign(error, headers, response)
+            return error
         body = bytearray()
         with trio.move_on_after(ERROR_BODY_SECONDS), suppress(ProviderError):  # the status says enough
             while len(body) < ERROR_BODY_BYTES and (chunk := await response.receive_some()):
                 body += chunk
         # Here and not only in `_sign`: what the dialect takes of it might end in half a secret.
-        text = redact(body[:ERROR_BODY_BYTES].decode("utf-8", "replace"), self._secrets)
+        text = redact(body[:ERROR_BODY_BYTES].decode("utf-8", "replace"), _secrets_in(headers))
         error = self.dialect.error_from(status, response.headers, text.encode(), self._target)
         error.status = status
         error.body = text
+        self._sign(error, headers, response)
         return error
 
-    def _sign(self, error: ProviderError, response: Response | None = None) -> None:
-        """Say in an error whom it is about, and take the secrets out of it."""
+    def _sign(self, error: ProviderError, headers: Mapping[str, str], response: Response | None = None) -> None:
+        """Say in an error whom it is about, and take the secrets out of it that were in the request's headers."""
         error.vendor = error.vendor or self.origin.vendor
         error.model = error.model or self.origin.model
         if response is not None and error.request_id is None:
             ids = (response.headers.get(name) for name in _REQUEST_ID_HEADERS)
             error.request_id = next(filter(None, ids), None)
-        redact_error(error, self._secrets)
+        redact_error(error, _secrets_in(headers))
         error.body = error.body[:_KEPT_CHARACTERS]

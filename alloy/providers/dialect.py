@@ -14,7 +14,7 @@ import attrs
 from alloy.llm.content import JSON, Opaque, Origin
 from alloy.llm.delta import Delta
 from alloy.llm.errors import ProviderError, StreamTruncated
-from alloy.llm.request import Request
+from alloy.llm.request import EFFORTS, Effort, Request
 from alloy.providers.framing import Frame
 
 
@@ -34,6 +34,15 @@ def _one_of(*known: str) -> Callable[[object, attrs.Attribute[Any], object], Non
     return check
 
 
+def _efforts(given: Sequence[Effort]) -> tuple[Effort, ...]:
+    return tuple(given)
+
+
+def _known_efforts(_: object, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None:
+    if not value or not set(value) <= set(EFFORTS):
+        raise ValueError(f"{attribute.name} must be some of {', '.join(EFFORTS)}, got {value!r}")
+
+
 _FLAG = _is_of(bool)
 
 
@@ -45,11 +54,32 @@ class Profile:
         max_output_tokens: sent where the dialect demands a limit and the settings give none.
         max_tokens_field: the body's name for the limit on output tokens.
         system_role: the role of the system prompt.
-        usage_option: how usage is asked for in a stream: `stream_options`, or not at all.
+        usage_option: how usage is asked for in a stream: by `stream_options`, by `usage`, or not at all.
         temperature: whether the model accepts one.
+        temperature_needs: the effort with which it accepts one: `any`, `none`, or `default`, which is `none` or no word
+            of it.
+        limits_output: whether the model accepts a limit on output tokens.
         stop: whether the model accepts stop sequences.
         efforts: whether the model accepts an effort.
+        known_efforts: those it accepts; any other becomes the next lower one, and is never switched off by that.
+        effort_field: the body's name for the effort; `reasoning` is an object that holds it.
+        thinking_switch: whether an effort of `"none"` is a field of its own.
+        thinking: how much thinking is asked for: by a `level`, or by a `budget` of tokens.
         strict: whether to ask the server to hold the model to tools' and output's schemas by its `strict` flag.
+        output_format: how an answer is held to JSON: by a schema, or to any object at all.
+        tool_choice_none: whether tools may be sent that must not be called; else they are left out.
+        tool_ids: what ids of calls may look like: `any`, or `alnum9`, nine letters and digits.
+        file_parts: whose shapes documents and sounds have, where there are two.
+        files_in_results: whether files may stand in a tool's result; else they follow it.
+        encrypted_reasoning: whether reasoning is asked for in the form in which it can go back.
+        runs_custom_tools: whether the server itself runs the custom tools that the model calls.
+        instructions: whether the system prompt's field is sent even without one.
+        signed_calls: whether the first call of an answer has to be signed; a call of another vendor's model gets
+            the signature that stands for none.
+        reasoning_with_calls: whether an answer with calls goes back with its reasoning, be that empty.
+        answer_after_tools: whether the model must have answered a tool's result before the user speaks again; if
+            not, an answer is put there.
+        context_window: tokens of context to ask for where the server has to be told; None leaves it to the server.
         reports_cost: whether a number under `usage.cost` is what the answer costs in USD.
 
     Raises:
@@ -61,13 +91,37 @@ class Profile:
     system_role: Literal["system", "developer"] = attrs.field(
         default="system", validator=_one_of("system", "developer")
     )
-    usage_option: Literal["stream_options", "none"] = attrs.field(
-        default="stream_options", validator=_one_of("stream_options", "none")
+    usage_option: Literal["stream_options", "usage", "none"] = attrs.field(
+        default="stream_options", validator=_one_of("stream_options", "usage", "none")
     )
     temperature: bool = attrs.field(default=True, validator=_FLAG)
+    temperature_needs: Literal["any", "default", "none"] = attrs.field(
+        default="any", validator=_one_of("any", "default", "none")
+    )
+    limits_output: bool = attrs.field(default=True, validator=_FLAG)
     stop: bool = attrs.field(default=True, validator=_FLAG)
     efforts: bool = attrs.field(default=True, validator=_FLAG)
+    known_efforts: tuple[Effort, ...] = attrs.field(default=EFFORTS, converter=_efforts, validator=_known_efforts)
+    effort_field: Literal["reasoning_effort", "reasoning"] = attrs.field(
+        default="reasoning_effort", validator=_one_of("reasoning_effort", "reasoning")
+    )
+    thinking_switch: bool = attrs.field(default=False, validator=_FLAG)
+    thinking: Literal["level", "budget"] = attrs.field(default="level", validator=_one_of("level", "budget"))
     strict: bool = attrs.field(default=False, validator=_FLAG)
+    output_format: Literal["json_schema", "json_object"] = attrs.field(
+        default="json_schema", validator=_one_of("json_schema", "json_object")
+    )
+    tool_choice_none: bool = attrs.field(default=True, validator=_FLAG)
+    tool_ids: Literal["any", "alnum9"] = attrs.field(default="any", validator=_one_of("any", "alnum9"))
+    file_parts: Literal["openai", "mistral"] = attrs.field(default="openai", validator=_one_of("openai", "mistral"))
+    files_in_results: bool = attrs.field(default=True, validator=_FLAG)
+    encrypted_reasoning: bool = attrs.field(default=True, validator=_FLAG)
+    runs_custom_tools: bool = attrs.field(default=False, validator=_FLAG)
+    instructions: bool = attrs.field(default=False, validator=_FLAG)
+    signed_calls: bool = attrs.field(default=True, validator=_FLAG)
+    reasoning_with_calls: bool = attrs.field(default=False, validator=_FLAG)
+    answer_after_tools: bool = attrs.field(default=False, validator=_FLAG)
+    context_window: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_of(int)))
     reports_cost: bool = attrs.field(default=False, validator=_FLAG)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
@@ -9,8 +11,8 @@ from typing import Generic, TypeVar
 from alloy.llm.content import JSON, Media
 from alloy.llm.errors import UnsupportedFeature
 from alloy.llm.message import Message, UserMessage
-from alloy.llm.request import Request
-from alloy.providers.dialect import Target, dumps
+from alloy.llm.request import EFFORTS, Effort, Request
+from alloy.providers.dialect import Profile, Target, dumps
 
 T = TypeVar("T")
 
@@ -41,9 +43,14 @@ class PerMessage(Generic[T]):
 
 
 def body_of(
-    head: Mapping[str, JSON], messages: Iterable[bytes], tail: Mapping[str, JSON], vendor: Mapping[str, JSON]
+    head: Mapping[str, JSON],
+    messages: Iterable[bytes],
+    tail: Mapping[str, JSON],
+    vendor: Mapping[str, JSON],
+    *,
+    name: str = "messages",
 ) -> tuple[bytes, ...]:
-    """Write the body of a request: `head`, the encoded messages under `"messages"`, then `tail`.
+    """Write the body of a request: `head`, the encoded messages under `name`, then `tail`.
 
     What stays equal from one request to the next comes first, so that it is a prefix for the vendor's cache.
 
@@ -53,14 +60,16 @@ def body_of(
         tail: fields after the messages.
         vendor: fields as the user gave them: each replaces the field of its name as a whole, but a list of
             `tools` is added to ours, since ours are what the program can run.
+        name: what the dialect calls its list of messages.
     """
     if isinstance(extra := vendor.get("tools"), list):
         vendor = {**vendor, "tools": [*head.get("tools", ()), *extra]}
     in_head = {**head, **{name: vendor[name] for name in ("tools", *head) if name in vendor}}
     in_tail = {**tail, **{name: value for name, value in vendor.items() if name not in in_head}}
-    if "messages" in in_tail:
+    if name in in_tail:
         return (dumps({**in_head, **in_tail}),)
-    fragments = [dumps(in_head)[:-1], b',"messages":[']
+    opening = dumps(in_head)[:-1] + b"," if in_head else b"{"
+    fragments = [opening, b'"' + name.encode() + b'":[']
     for number, message in enumerate(messages):
         if number:
             fragments.append(b",")
@@ -70,7 +79,12 @@ def body_of(
 
 
 def refuse_unsupported(
-    request: Request, target: Target, takes: Callable[[Media], bool], *, takes_temperature: bool
+    request: Request,
+    target: Target,
+    takes: Callable[[Media], bool],
+    *,
+    takes_temperature: bool,
+    also: Mapping[str, bool] = {},
 ) -> None:
     """Refuse what the caller asks for now and this model does not take.
 
@@ -82,6 +96,7 @@ def refuse_unsupported(
         target: whom it is for.
         takes: whether the dialect can write a file.
         takes_temperature: whether the dialect and the model do.
+        also: further settings by name, True for what is asked for and not taken.
 
     Raises:
         UnsupportedFeature: a setting, or a file in the last message, is not taken.
@@ -91,6 +106,7 @@ def refuse_unsupported(
         "temperature": settings.temperature is not None and not takes_temperature,
         "effort": settings.effort is not None and not profile.efforts,
         "stop": bool(settings.stop) and not profile.stop,
+        **also,
     }
     for feature, is_refused in asked.items():
         if is_refused:
@@ -102,11 +118,32 @@ def refuse_unsupported(
                 raise _unsupported(target, _kind(item), f"takes no {_kind(item)} ({way}); send it in another form")
 
 
+def effort_of(request: Request, profile: Profile) -> Effort | None:
+    """The effort to ask for: the next lower one that the model knows, if it does not know that of the settings.
+
+    Thinking is switched off only where that was asked for; where it cannot be, the least effort is as near as it gets.
+    """
+    effort, known = request.settings.effort, profile.known_efforts
+    if effort is None or effort in known:
+        return effort
+    on: list[Effort] = [one for one in EFFORTS if one in known and one != "none"] or ["none"]
+    lower: list[Effort] = [one for one in on if EFFORTS.index(one) < EFFORTS.index(effort)]
+    return lower[-1] if lower else on[0]
+
+
 def _unsupported(target: Target, feature: str, problem: str) -> UnsupportedFeature:
     origin = target.origin
     return UnsupportedFeature(
         f"{origin.vendor}:{origin.model} {problem}", feature=feature, vendor=origin.vendor, model=origin.model
     )
+
+
+def wire_id(call_id: str) -> str:
+    """The id as most APIs accept it, the same for a call and its result: up to 64 of `A-Z a-z 0-9 _ -`."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:16]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', call_id)[:47]}_{digest}"
 
 
 def left_out(item: Media) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Protocol
 
 import attrs
@@ -113,19 +114,83 @@ class Lines:
         return [Frame(line.decode("utf-8", "replace"))] if line.strip() else []
 
 
+_MARK, _MARK_IN_STRING = re.compile(rb'["{}]'), re.compile(rb'["\\]')
+
+
+class Objects:
+    """Reads each JSON object as a frame, however it is laid out; what is between them is skipped, as an array's commas.
+
+    Attributes:
+        is_open: an object has begun and not ended.
+    """
+
+    __slots__ = ("_depth", "_is_escaped", "_is_string", "_max_bytes", "_parts", "_size")
+
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []  # of the object that is open
+        self._size = 0
+        self._depth = 0
+        self._is_string = False
+        self._is_escaped = False  # by a backslash that the last chunk ended with
+
+    @property
+    def is_open(self) -> bool:
+        return self._depth > 0
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """See `Framer.feed`."""
+        frames: list[Frame] = []
+        start, place = 0, 0  # of what is still to be kept, of what is still to be looked at
+        if self._is_escaped and chunk:
+            self._is_escaped, place = False, 1
+        while mark := (_MARK_IN_STRING if self._is_string else _MARK).search(chunk, place):
+            place = mark.end()
+            match mark[0]:
+                case b'"':
+                    self._is_string = not self._is_string
+                case b"\\":
+                    self._is_escaped = place == len(chunk)
+                    place += 1
+                case b"{":
+                    self._depth += 1
+                    if self._depth == 1:
+                        start = mark.start()
+                case _ if self._depth:
+                    self._depth -= 1
+                    if not self._depth:
+                        text = b"".join([*self._parts, chunk[start:place]])
+                        frames.append(Frame(text.decode("utf-8", "replace")))
+                        self._parts.clear()
+                        self._size = 0
+        if self._depth:
+            self._parts.append(chunk[start:])
+            self._size += len(chunk) - start
+            if self._size > self._max_bytes:
+                raise ValueError(f"an object of the stream is longer than {self._max_bytes} bytes")
+        return frames
+
+    def close(self) -> list[Frame]:
+        """See `Framer.close`. An object without its end is no frame."""
+        return []
+
+
 class SSE:
     """Reads server-sent events. Comments, unknown fields and events without data are skipped.
 
-    One difference from the specification: an event that the end of the stream cuts off before its blank
-    line is handed out by `close`, because some servers leave that line out. Whoever reads it finds out
-    whether it is whole.
+    Two differences from the specification. An event that the end of the stream cuts off before its blank
+    line is handed out by `close`, because some servers leave that line out; whoever reads it finds out
+    whether it is whole. And a JSON object that stands bare between the events, on one line or several, is
+    an event too: that is how Gemini says that it failed.
 
-    Source: HTML Standard, "Server-sent events", 9.2.6 (read 2026-11-24).
+    Source: HTML Standard, "Server-sent events", 9.2.6 (read 2026-11-24); google-genai 3.4.0, which reads bare
+        objects (read 2026-11-22).
     """
 
-    __slots__ = ("_cutter", "_data", "_event", "_max_bytes", "_size")
+    __slots__ = ("_bare", "_cutter", "_data", "_event", "_max_bytes", "_size")
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._bare = Objects(max_bytes)
         self._cutter = LineCutter(max_bytes)
         self._max_bytes = max_bytes
         self._data: list[bytes] = []
@@ -153,6 +218,8 @@ class SSE:
         for line in lines:
             if line.startswith(b"data: "):  # nearly all lines are
                 data.append(line[6:])
+            elif line and (self._bare.is_open or (line[:1] == b"{" and not data)):
+                frames += self._bare.feed(line + b"\n")
             elif line:
                 name, _, value = line.partition(b":")
                 if name == b"data":
@@ -165,5 +232,7 @@ class SSE:
                     frames.append(Frame(text.decode("utf-8", "replace"), event))
                 data.clear()
                 event = ""
+                if self._bare.is_open:  # it was none
+                    self._bare = Objects(self._max_bytes)
         self._event = event
         return frames

@@ -1,14 +1,18 @@
 """OpenAI's Chat Completions, as many servers speak it: writing requests.
 
-`alloy.providers.openai_chat_decode` reads the answers.
+`alloy.providers.openai_chat_decode` reads the answers. Where servers differ, the profile says how.
 
-Source: OpenAI, Chat Completions, and its Python SDK 3.54.0; OpenRouter and Groq, API references (read 2026-11-22).
+Source: OpenAI, Chat Completions, and its Python SDK 3.54.0; OpenRouter, Groq, DeepSeek and Mistral, API references
+(read 2026-11-22).
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, assert_never
 
 import attrs
@@ -33,7 +37,7 @@ from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserConten
 from alloy.llm.request import Request, ToolDefinition
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported
+from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported
 from alloy.providers.openai_chat_decode import ChatDecoder
 
 NAME = "openai.chat"
@@ -53,8 +57,7 @@ class ChatCompletions:
     framing: Literal["sse"] = "sse"
 
     def __init__(self) -> None:
-        self._wire = PerMessage(wire_of)
-        self._parts = PerMessage(parts_of)
+        self._encoders: dict[Profile, Encoders] = {}
 
     def encode(self, request: Request, target: Target) -> WireRequest:
         """See `Dialect.encode`."""
@@ -63,11 +66,18 @@ class ChatCompletions:
         head: dict[str, JSON] = {"model": request.model, "stream": True}
         if profile.usage_option == "stream_options":
             head["stream_options"] = {"include_usage": True}
-        if request.tools:
+        elif profile.usage_option == "usage":
+            head["usage"] = {"include": True}
+        if request.tools and (profile.tool_choice_none or request.settings.tool_choice != "none"):
             head["tools"] = [_tool(tool, strict=profile.strict) for tool in request.tools]
         return WireRequest(
             path="/chat/completions",
-            body=body_of(head, self._messages(request, profile), _choices(request, profile), request.settings.vendor),
+            body=body_of(
+                head,
+                self._messages(request, profile),
+                _choices(request, profile, has_tools="tools" in head),
+                request.settings.vendor,
+            ),
         )
 
     def decoder(self, request: Request, target: Target) -> Decoder:
@@ -86,26 +96,42 @@ class ChatCompletions:
         """The messages in turn. Neighbours of one role are joined, since many servers want roles to alternate."""
         if request.system:
             yield dumps({"role": profile.system_role, "content": request.system})
+        encoders = self._encoders.get(profile) or self._encoders.setdefault(profile, Encoders(profile))
         user: list[Message] = []  # what goes into the user's next message
-        for message in _joined_answers(filter(self._wire, request.messages)):
+        before: Message | None = None
+        for message in _joined_answers(filter(encoders.wire, request.messages)):
             if isinstance(message, UserMessage):
                 user.append(message)
                 continue
-            yield from self._user(user)
-            yield from self._wire(message)
-            user = [message] if isinstance(message, ToolMessage) and self._parts(message) else []
-        yield from self._user(user)
+            yield from _user(user, before, encoders)
+            yield from encoders.wire(message)
+            before = message
+            user = [message] if isinstance(message, ToolMessage) and encoders.parts(message) else []
+        yield from _user(user, before, encoders)
 
-    def _user(self, messages: Sequence[Message]) -> Iterator[bytes]:
-        match messages:
-            case []:
-                return
-            case [UserMessage() as only]:
-                yield from self._wire(only)
-            case _ if text := _text_of_all(messages):
-                yield dumps({"role": "user", "content": text})
-            case _:
-                yield b'{"role":"user","content":[' + b",".join(map(self._parts, messages)) + b"]}"
+
+class Encoders:
+    """What encodes messages for one profile."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.wire = PerMessage(partial(wire_of, profile=profile))
+        self.parts = PerMessage(partial(parts_of, profile=profile))
+        self.answers_tools = profile.answer_after_tools
+
+
+def _user(messages: Sequence[Message], before: Message | None, encoders: Encoders) -> Iterator[bytes]:
+    """The user's message that several become, after `before`, if that was no user's."""
+    if messages and encoders.answers_tools and isinstance(before, ToolMessage):
+        yield dumps({"role": "assistant", "content": "OK"})
+    match messages:
+        case []:
+            return
+        case [UserMessage() as only]:
+            yield from encoders.wire(only)
+        case _ if text := _text_of_all(messages):
+            yield dumps({"role": "user", "content": text})
+        case _:
+            yield b'{"role":"user","content":[' + b",".join(map(encoders.parts, messages)) + b"]}"
 
 
 def _joined_answers(messages: Iterable[Message]) -> Iterator[Message]:
@@ -125,34 +151,34 @@ def _joined_answers(messages: Iterable[Message]) -> Iterator[Message]:
 # What one message becomes. Worked out once for each message.
 
 
-def wire_of(message: Message) -> tuple[bytes, ...]:
+def wire_of(message: Message, profile: Profile) -> tuple[bytes, ...]:
     """Encode one message that stands alone; empty if nothing of it can be sent."""
     match message:
         case UserMessage():
             if text := _text_of_all([message]):
                 return (dumps({"role": "user", "content": text}),)  # lists of parts confuse several servers
-            parts = parts_of(message)
+            parts = parts_of(message, profile)
             return (b'{"role":"user","content":[' + parts + b"]}",) if parts else ()
         case AssistantMessage():
-            wire = _answer(message)
+            wire = _answer(message, profile)
             return (dumps(wire),) if wire else ()
         case ToolMessage():
-            return tuple(dumps(_result(result)) for result in message.results)
+            return tuple(dumps(_result(result, profile)) for result in message.results)
         case _:
             assert_never(message)
 
 
-def parts_of(message: Message) -> bytes:
+def parts_of(message: Message, profile: Profile) -> bytes:
     """The content of a user's message as a list of parts; of a tools' message the files of its results."""
     parts: list[JSON] = []
     match message:
         case UserMessage():
-            parts = [part for item in message.content if (part := _part(item))]
+            parts = [part for item in message.content if (part := _part(item, profile))]
         case ToolMessage():
             for result in message.results:
                 if files := [item for item in result.content if not isinstance(item, Text)]:
                     parts.append({"type": "text", "text": f"[the files of {result.name or 'the tool'}'s result]"})
-                    parts.extend(map(_part, files))
+                    parts.extend(_part(item, profile) for item in files)
     return b",".join(map(dumps, parts))
 
 
@@ -170,7 +196,7 @@ def _text_of_all(messages: Iterable[Message]) -> str:
     return "\n\n".join(text for text in texts if text.strip())
 
 
-def _part(item: UserContent) -> JSON:
+def _part(item: UserContent, profile: Profile) -> JSON:
     """One part of a message's content; None if there is nothing to send, a note for what the API does not take."""
     match item:
         case CacheMark():
@@ -182,13 +208,19 @@ def _part(item: UserContent) -> JSON:
         case Image():
             return {"type": "image_url", "image_url": {"url": item.url or _data_url(item)}}
         case Document() if item.file_id is not None:
-            return {"type": "file", "file": {"file_id": item.file_id}}
+            own = {"file_id": item.file_id}
+            return {"type": "file", **own} if profile.file_parts == "mistral" else {"type": "file", "file": own}
         case Document() if item.data is not None and item.media_type.startswith("text/"):
             text = item.data.decode("utf-8", "replace")
             return {"type": "text", "text": f"[{item.name}]\n{text}" if item.name else text}
+        case Document() if profile.file_parts == "mistral":
+            name = {"document_name": item.name} if item.name else {}
+            return {"type": "document_url", "document_url": item.url or _data_url(item), **name}
         case Document():
             name = {"filename": item.name} if item.name else {}
             return {"type": "file", "file": {**name, "file_data": item.url or _data_url(item)}}
+        case Audio() | Video() if profile.file_parts == "mistral":
+            return {"type": "input_audio", "input_audio": _base64(item)}
         case Audio() | Video():
             sound = {"data": _base64(item), "format": _AUDIO_FORMATS[item.media_type]}
             return {"type": "input_audio", "input_audio": sound}
@@ -218,7 +250,7 @@ def _data_url(item: Media) -> str:
     return f"data:{item.media_type};base64,{_base64(item)}"
 
 
-def _answer(message: AssistantMessage) -> dict[str, JSON] | None:
+def _answer(message: AssistantMessage, profile: Profile) -> dict[str, JSON] | None:
     """An answer as it goes back; None if it is neither text nor calls, which servers refuse."""
     parts: list[JSON] = []
     calls: list[JSON] = []
@@ -229,17 +261,20 @@ def _answer(message: AssistantMessage) -> dict[str, JSON] | None:
                 if item.text.strip():
                     parts.append({"type": "text", "text": item.text})
             case ToolCall():
-                calls.append(_call(item))
+                calls.append(_call(item, profile))
             case Unknown():
                 parts.append(item.raw)
             case Image() | Document() | Audio() | Video():
                 parts.append({"type": "text", "text": left_out(item)})
             case Thinking():
                 reasoning |= {o.type: o.data for o in item.opaque if o.type.startswith("reasoning_")}
+                parts.extend(o.data for o in item.opaque if o.type == "thinking")
             case _:  # a tool that the server ran is no part of its messages
                 pass
-    if not parts and not calls:
+    if not calls and all(part.get("type") == "thinking" for part in parts):
         return None
+    if calls and profile.reasoning_with_calls:
+        reasoning.setdefault("reasoning_content", "")
     wire: dict[str, JSON] = {"role": "assistant", "content": _content(parts), **reasoning}
     if calls:
         wire["tool_calls"] = calls
@@ -253,18 +288,25 @@ def _content(parts: list[JSON]) -> JSON:
     return parts
 
 
-def _call(call: ToolCall) -> JSON:
+def _call(call: ToolCall, profile: Profile) -> JSON:
     text = call.arguments_text
     if text.strip() in ("", "null"):  # as some servers write no arguments, but not all read them
         text = dumps(call.arguments).decode()
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
+    return {"id": _wire_id(call.id, profile), "type": "function", "function": {"name": call.name, "arguments": text}}
 
 
-def _result(result: ToolResult) -> JSON:
+def _wire_id(call_id: str, profile: Profile) -> str:
+    """The id as the server accepts it, the same for a call and its result."""
+    if profile.tool_ids == "any" or re.fullmatch("[A-Za-z0-9]{9}", call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:9]
+
+
+def _result(result: ToolResult, profile: Profile) -> JSON:
     text = f"Error: {result.text}" if result.is_error else result.text
     if any(not isinstance(item, Text) for item in result.content):
         text += "\n[its files follow in the next message]"
-    return {"role": "tool", "tool_call_id": result.call_id, "content": text}
+    return {"role": "tool", "tool_call_id": _wire_id(result.call_id, profile), "content": text}
 
 
 # Settings.
@@ -280,10 +322,10 @@ def _tool(tool: ToolDefinition, *, strict: bool) -> JSON:
     return {"type": "function", "function": function}
 
 
-def _choices(request: Request, profile: Profile) -> dict[str, JSON]:
+def _choices(request: Request, profile: Profile, *, has_tools: bool) -> dict[str, JSON]:
     settings = request.settings
     wire: dict[str, JSON] = {}
-    if request.tools:
+    if has_tools:
         if settings.tool_choice in ("none", "required"):
             wire["tool_choice"] = settings.tool_choice
         elif settings.tool_choice not in (None, "auto"):
@@ -294,11 +336,16 @@ def _choices(request: Request, profile: Profile) -> dict[str, JSON]:
         wire[profile.max_tokens_field] = settings.max_output_tokens
     if settings.temperature is not None:
         wire["temperature"] = settings.temperature
-    if settings.effort is not None:
-        wire["reasoning_effort"] = settings.effort
+    effort = effort_of(request, profile)
+    if effort == "none" and profile.thinking_switch:
+        wire["thinking"] = {"type": "disabled"}
+    elif effort is not None:
+        wire[profile.effort_field] = {"effort": effort} if profile.effort_field == "reasoning" else effort
     if settings.stop:
         wire["stop"] = list(settings.stop)
-    if request.output_schema is not None:
+    if request.output_schema is not None and profile.output_format == "json_object":
+        wire["response_format"] = {"type": "json_object"}
+    elif request.output_schema is not None:
         schema: dict[str, JSON] = {"name": "output", "schema": request.output_schema}
         if profile.strict:
             schema["strict"] = True

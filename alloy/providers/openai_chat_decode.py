@@ -81,6 +81,8 @@ class ChatDecoder(FrameDecoder):
         self._calls: list[_Call] = []
         self._details: list[dict[str, JSON]] = []  # OpenRouter's `reasoning_details`, put together
         self._reasoning: list[str] = []  # the text of `reasoning_content`
+        self._thoughts: list[str] = []  # the text of Mistral's chunks of thinking
+        self._thinking_extra: dict[str, JSON] = {}  # what else those chunks hold
         self._refusal: list[str] = []
         self._stop: str | None = None
         self._stop_detail: dict[str, JSON] = {}
@@ -122,6 +124,10 @@ class ChatDecoder(FrameDecoder):
             deltas.append(OpaquePart(self._thinking, Opaque(origin, "reasoning_details", self._details)))
         if self._reasoning:
             deltas.append(OpaquePart(self._thinking, Opaque(origin, "reasoning_content", "".join(self._reasoning))))
+        if self._thoughts or self._thinking_extra:
+            said = [{"type": "text", "text": "".join(self._thoughts)}]
+            chunk = {"type": "thinking", "thinking": said, **self._thinking_extra}
+            deltas.append(OpaquePart(self._thinking, Opaque(origin, "thinking", chunk)))
         word = self._stop
         reason = STOP_REASONS.get(word, StopReason.OTHER) if word else StopReason.END_TURN
         if refusal := "".join(self._refusal):
@@ -205,6 +211,9 @@ class ChatDecoder(FrameDecoder):
                 case {"type": "thinking", "thinking": thinking}:
                     text = thinking if isinstance(thinking, str) else "".join(p.get("text") or "" for p in thinking)
                     deltas.append(ThinkingPart(self._thinking_place(deltas), text))
+                    self._thoughts.append(text)
+                    extra = {key: value for key, value in part.items() if key not in ("type", "thinking")}
+                    self._thinking_extra |= {key: value for key, value in extra.items() if value is not None}
                 case _:
                     deltas.append(ItemStarted(self._next_place(), Unknown(part)))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -25,6 +25,8 @@ class Problem:
         code, type: its words for a program; numbers as text.
         status: the HTTP status that it names in the body.
         transient: it says that waiting helps.
+        wait: seconds that it asks us to wait, None if it does not say in a field.
+        resets_at: when a quota is filled up again, in UNIX seconds; None if it does not say in a field.
     """
 
     message: str = ""
@@ -33,6 +35,8 @@ class Problem:
     status: int | None = None
     request_id: str | None = None
     transient: bool = False
+    wait: float | None = None
+    resets_at: float | None = None
 
     @property
     def word(self) -> str:
@@ -76,13 +80,43 @@ def _from_fields(error: Mapping[str, JSON]) -> Problem:
             message = f"{message}: {problem_in(raw.encode('utf-8', 'replace')).message}"
         case {"limit_source": "openrouter_in_flight_budget"}:
             return Problem(message=message, code=_text(error.get("code")), transient=True)
-    code = _text(error.get("code"))
+    code, wait = _text(error.get("code")), None
     match error.get("details"):
         case {"error_code": str() as code}:  # Anthropic: stable, where there is one
             pass
-    named = str(error.get("status_code", error.get("code")))
-    status = int(named) if re.fullmatch("[45][0-9][0-9]", named) else None
-    return Problem(message=message, code=code, type=_text(error.get("type")), status=status)
+        case list() as details:
+            named, wait = _of_google(details)
+            code = named or code
+    number = str(error.get("status_code", error.get("code")))
+    status = int(number) if re.fullmatch("[45][0-9][0-9]", number) else None
+    word = error.get("status") if isinstance(error.get("status"), str) else None  # Gemini
+    resets_at = error.get("resets_at")  # Codex
+    return Problem(
+        message=message,
+        code=code,
+        type=_text(error.get("type") or word),
+        status=status,
+        wait=wait,
+        resets_at=resets_at if isinstance(resets_at, int | float) else None,
+    )
+
+
+def _of_google(details: Iterable[JSON]) -> tuple[str, float | None]:
+    """The word that tells most, and the seconds to wait, in Google's details of an error.
+
+    Source: Google, `google.rpc` error details (read 2026-11-22).
+    """
+    code, wait = "", None
+    for detail in details:
+        match detail:
+            case {"reason": str() as reason}:
+                code = code or reason
+            case {"violations": list() as violations}:
+                names = [str(one.get("quotaId")) for one in violations if isinstance(one, dict)]
+                code = next((name for name in names if "PerDay" in name), code)
+            case {"retryDelay": str() as delay} if re.fullmatch(r"[0-9]+(\.[0-9]+)?s", delay):
+                wait = float(delay[:-1])
+    return code, wait
 
 
 def _text(value: JSON) -> str:

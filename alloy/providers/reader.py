@@ -9,7 +9,7 @@ from typing import Literal
 from alloy.llm.delta import Delta
 from alloy.llm.errors import ProtocolError, StreamTruncated
 from alloy.providers.dialect import Decoder, loads
-from alloy.providers.framing import framer
+from alloy.providers.framing import Framer, Objects, framer
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -22,18 +22,20 @@ _BLANK = b" \t\r\n\xef\xbb\xbf"  # the last three are the byte order mark
 class Reader:
     """Reads an answer that is a stream, as was asked for, or one piece of JSON, as some servers send all the same.
 
-    Which of the two it is shows in its first byte; some servers' Content-Type is wrong.
+    Which of the two it is shows in its first byte; some servers' Content-Type is wrong. A JSON array is a stream
+    of its members, as Gemini's is where a proxy loses the wish for events.
     """
 
     def __init__(self, framing: Literal["sse", "lines"], decoder: Decoder, content_type: str = "") -> None:
         self._framing = framing
         self._decoder = decoder
         self._content_type = content_type
-        self._cutter = framer(framing)
+        self._cutter: Framer = framer(framing)
         self._kind: Literal["unknown", "stream", "whole"] = "unknown"
         self._body = bytearray()  # of one piece all, of a stream what it began with
         self._last = b""
         self._has_frames = False
+        self._is_json = False  # a stream that begins as its frames do, without a field's name before them
 
     @property
     def is_complete(self) -> bool:
@@ -88,16 +90,23 @@ class Reader:
         try:
             return self._decoder.end()
         except StreamTruncated:
-            if self._kind == "stream" and not self._has_frames and "event-stream" not in self._content_type:
+            is_stream = self._has_frames or self._is_json or "event-stream" in self._content_type
+            if self._kind == "stream" and not is_stream:
                 raise ProtocolError("the answer is no stream", body=_text(self._body)) from None
             raise
 
     def _finds_stream(self) -> bool:
-        first = bytes(self._body.lstrip(_BLANK)[:1])
+        start = self._body.lstrip(_BLANK)
+        first = bytes(start[:1])
         if first == b"<":
             raise ProtocolError("the answer is a page of HTML", body=_text(self._body))
-        if first:
-            self._kind = "whole" if first in (b"{", b"[") and self._framing == "sse" else "stream"
+        if first == b"[" and self._framing == "sse":
+            member = start[1:].lstrip(_BLANK)[:1]
+            self._cutter = Objects()
+            self._kind = "unknown" if not member else "stream" if member == b"{" else "whole"
+        elif first:
+            self._kind = "whole" if first == b"{" and self._framing == "sse" else "stream"
+        self._is_json = first in (b"{", b"[")
         return self._kind == "stream"
 
     def _unreadable(self, error: Exception, body: bytes | bytearray) -> ProtocolError:

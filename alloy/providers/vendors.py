@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,12 +14,95 @@ from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.client import VendorModel
+from alloy.providers.codex_auth import PlanToken, Token, TokenFile, server_at
+from alloy.providers.credentials import ApiKey, Auth, Credentials
 from alloy.providers.dialect import Dialect, Profile
+from alloy.providers.gemini import Gemini
+from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.providers.secret import Secret
 
 _MESSAGES = AnthropicMessages()
 _CHAT = ChatCompletions()
+_RESPONSES = Responses()
+_GEMINI = Gemini()
+_OLLAMA = OllamaChat()
+
+_DEEPSEEK = Profile(
+    known_efforts=("none", "low", "high", "max"),
+    thinking_switch=True,
+    output_format="json_object",
+    reasoning_with_calls=True,
+)
+_MISTRAL = Profile(
+    known_efforts=("none", "high"),
+    usage_option="none",
+    file_parts="mistral",
+    tool_choice_none=False,
+    tool_ids="alnum9",
+    answer_after_tools=True,
+)
+
+# Models before Gemini 3, and those of it that do not take each level of thinking.
+_BEFORE_3: Mapping[str, Any] = {"thinking": "budget", "signed_calls": False, "files_in_results": False}
+_NOT_MINIMAL: Mapping[str, Any] = {"known_efforts": ("low", "medium", "high")}
+_GEMINI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "gemini-1": {**_BEFORE_3, "efforts": False},
+    "gemini-2.0": {**_BEFORE_3, "efforts": False},
+    "gemini-2.5": {**_BEFORE_3, "known_efforts": ("none", "minimal", "low", "medium", "high")},
+    "gemini-2.5-pro": {**_BEFORE_3, "known_efforts": ("minimal", "low", "medium", "high")},
+    "gemma-": {**_BEFORE_3, "efforts": False},
+    "gemini-3.1-pro": _NOT_MINIMAL,
+    "gemini-3.7-flash": _NOT_MINIMAL,
+    "gemini-3.8-flash": _NOT_MINIMAL,
+    "gemini-4-argon": _NOT_MINIMAL,
+}
+
+# OpenAI's models reason from `o1` and `gpt-5` on; some of those by default, and some always.
+_PLAIN: Mapping[str, Any] = {"efforts": False, "encrypted_reasoning": False}
+_SINCE_5_6: Mapping[str, Any] = {
+    "temperature_needs": "none",
+    "known_efforts": ("none", "low", "medium", "high", "xhigh", "max"),
+}
+
+
+def _always(*efforts: str) -> Mapping[str, Any]:
+    return {"temperature": False, "known_efforts": efforts}
+
+
+_OPENAI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "gpt-3.5": _PLAIN,
+    "gpt-4": _PLAIN,
+    "chatgpt-4o": _PLAIN,
+    "gpt-5-chat": _PLAIN,
+    "o1": _always("low", "medium", "high"),
+    "o3": _always("low", "medium", "high"),
+    "o4": _always("low", "medium", "high"),
+    "codex-mini": _always("low", "medium", "high"),
+    "gpt-5": _always("minimal", "low", "medium", "high"),
+    "gpt-5-pro": _always("high"),
+    "gpt-5.": {"temperature_needs": "default"},
+    "gpt-5.2-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.4-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.5": {"temperature_needs": "none"},
+    "gpt-5.5-pro": _always("medium", "high", "xhigh"),
+    "gpt-5.6": _SINCE_5_6,
+    "gpt-6": _SINCE_5_6,
+    "gpt-6-astra": _always("low", "medium", "high", "xhigh", "max"),
+    "gpt-6.1-sol": _always("low", "medium", "high", "xhigh", "max"),
+}
+_XAI_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "grok-4.3": {"known_efforts": ("none", "low", "medium", "high")},
+    "grok-latest": {"known_efforts": ("none", "low", "medium", "high")},
+    "grok-4.5": {"known_efforts": ("low", "medium", "high")},
+    "grok-4.6": {"known_efforts": ("low", "medium", "high")},
+    "grok-4.7": {"known_efforts": ("low", "medium", "high", "xhigh")},
+    "grok-4.20": {"efforts": False},
+    "grok-4-fast-non-reasoning": {"efforts": False},
+    "grok-4-1-fast-non-reasoning": {"efforts": False},
+}
+_CODEX = Profile(temperature=False, limits_output=False, instructions=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -27,10 +110,14 @@ class Vendor:
     """Whom we can ask.
 
     Attributes:
-        path: of requests, below the base URL; cut off where a user gives it as part of that.
+        path: of requests, below the base URL, with `{model}` for the model; cut off where a user gives it as part
+            of that.
         base_url: None where there is no usual one, and the user has to give it.
-        variable: the environment variable of the key. `base_url_variable` is that of the base URL.
+        variable: the environment variable of the key, and `other_variable` one that is looked at where it is not
+            set. `base_url_variable` is that of the base URL.
+        file_variable: the environment variable of a file with a token that expires.
         needs_key: without a key nothing is sent.
+        models: fields of the profile that differ for models whose names begin so; the longest beginning counts.
     """
 
     name: str
@@ -38,10 +125,13 @@ class Vendor:
     path: str
     base_url: str | None
     variable: str
+    other_variable: str = ""
     base_url_variable: str = ""
-    auth: Literal["bearer", "x-api-key"] = "bearer"
+    file_variable: str = ""
+    auth: Auth = "bearer"
     needs_key: bool = True
     profile: Profile = Profile()
+    models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
 
 VENDORS: Mapping[str, Vendor] = {
@@ -56,12 +146,40 @@ VENDORS: Mapping[str, Vendor] = {
             auth="x-api-key",
         ),
         Vendor(
+            name="openai",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.openai.com/v1",
+            variable="OPENAI_API_KEY",
+            base_url_variable="OPENAI_BASE_URL",
+            models=_OPENAI_MODELS,
+        ),
+        Vendor(
+            name="codex",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.openai.com/v1",
+            variable="CODEX_ACCESS_TOKEN",
+            file_variable="CODEX_TOKEN_FILE",
+            profile=_CODEX,
+            models=_OPENAI_MODELS,
+        ),
+        Vendor(
+            name="xai",
+            dialect=_RESPONSES,
+            path="/responses",
+            base_url="https://api.x.ai/v1",
+            variable="XAI_API_KEY",
+            profile=Profile(runs_custom_tools=True),
+            models=_XAI_MODELS,
+        ),
+        Vendor(
             name="openrouter",
             dialect=_CHAT,
             path="/chat/completions",
             base_url="https://openrouter.ai/api/v1",
             variable="OPENROUTER_API_KEY",
-            profile=Profile(reports_cost=True),
+            profile=Profile(effort_field="reasoning", usage_option="usage", reports_cost=True),
         ),
         Vendor(
             name="groq",
@@ -70,6 +188,44 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.groq.com/openai/v1",
             variable="GROQ_API_KEY",
             profile=Profile(max_tokens_field="max_completion_tokens"),
+            models={"openai/gpt-oss": {"known_efforts": ("low", "medium", "high")}},
+        ),
+        Vendor(
+            name="deepseek",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://api.deepseek.com",
+            variable="DEEPSEEK_API_KEY",
+            profile=_DEEPSEEK,
+        ),
+        Vendor(
+            name="mistral",
+            dialect=_CHAT,
+            path="/chat/completions",
+            base_url="https://api.mistral.ai/v1",
+            variable="MISTRAL_API_KEY",
+            profile=_MISTRAL,
+        ),
+        Vendor(
+            name="google",
+            dialect=_GEMINI,
+            path="/models/{model}:streamGenerateContent?alt=sse",
+            base_url="https://generativelanguage.googleapis.com/v1beta",
+            variable="GOOGLE_API_KEY",
+            other_variable="GEMINI_API_KEY",
+            auth="x-goog-api-key",
+            profile=Profile(known_efforts=("minimal", "low", "medium", "high")),
+            models=_GEMINI_MODELS,
+        ),
+        Vendor(
+            name="ollama",
+            dialect=_OLLAMA,
+            path="/api/chat",
+            base_url="http://localhost:11434",
+            variable="OLLAMA_API_KEY",
+            base_url_variable="OLLAMA_HOST",
+            needs_key=False,
+            profile=Profile(context_window=32_768),
         ),
         Vendor(
             name="openai-compatible",
@@ -113,11 +269,10 @@ def model_for(
         name=spec,
         origin=Origin(vendor.dialect.name, vendor.name, endpoint, model),
         dialect=vendor.dialect,
-        profile=_profile(vendor.profile, profile),
+        profile=_profile(vendor, model, profile),
         base_url=endpoint,
         headers=dict(headers),
-        key=_key(vendor, spec, api_key),
-        auth=vendor.auth,
+        credentials=_credentials(vendor, spec, api_key, endpoint),
     )
 
 
@@ -138,16 +293,18 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _profile(usual: Profile, options: Mapping[str, Any]) -> Profile:
+def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
     known = [field.name for field in attrs.fields(Profile)]
     for name in options:
         if name not in known:
             raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest(name, known)}")
-    return attrs.evolve(usual, **options)
+    beginning = max(filter(model.startswith, vendor.models), key=len, default=None)
+    of_model = vendor.models[beginning] if beginning is not None else {}
+    return attrs.evolve(vendor.profile, **{**of_model, **options})
 
 
 def _endpoint(vendor: Vendor, base_url: str | None) -> str:
-    given = base_url or os.environ.get(vendor.base_url_variable, "") or vendor.base_url
+    given = base_url or _from_environment(vendor) or vendor.base_url
     if not given:
         raise ValueError(
             f"{vendor.name} needs a base URL: give one, as in base_url='http://localhost:8000/v1', "
@@ -158,7 +315,18 @@ def _endpoint(vendor: Vendor, base_url: str | None) -> str:
         raise ValueError(f"base_url must be like 'https://host/path', without a query, got {given!r}")
     if "@" in parts.netloc:
         raise ValueError("base_url must not hold a user or password; give api_key= or headers=")
-    return _without_path(parts.geturl().rstrip("/"), vendor.path)
+    return server_at(_without_path(parts.geturl().rstrip("/"), vendor.path))
+
+
+def _from_environment(vendor: Vendor) -> str:
+    """The base URL of the environment; a bare host, as Ollama has it, gets what it lacks of the usual one."""
+    given = os.environ.get(vendor.base_url_variable, "").strip()
+    if not given or "://" in given or vendor.base_url is None:
+        return given
+    usual = urlsplit(vendor.base_url)
+    parts = urlsplit(f"{usual.scheme}://{given}")
+    host = parts.hostname or usual.hostname or ""
+    return f"{usual.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or usual.port}{parts.path}"
 
 
 def _without_path(url: str, path: str) -> str:
@@ -170,21 +338,30 @@ def _without_path(url: str, path: str) -> str:
     return url
 
 
-def _key(vendor: Vendor, spec: str, api_key: str | None) -> Secret | None:
+def _credentials(vendor: Vendor, spec: str, api_key: str | None, endpoint: str) -> Credentials:
+    key = _key(vendor, api_key)
+    if vendor.file_variable:
+        path = os.environ.get(vendor.file_variable, "").strip()
+        if key is not None or path:
+            return PlanToken(TokenFile(path) if key is None else Token(access=key), base_url=endpoint)
+    if key is None and vendor.needs_key:
+        variables = " or ".join(filter(None, (vendor.variable, vendor.file_variable)))
+        raise MissingKey(
+            f"no key for {vendor.name}: set {variables}, or give one with alloy.model({spec!r}, api_key=…); "
+            f"`alloy demo` needs none",
+            variable=vendor.variable,
+            vendor=vendor.name,
+            model=spec.partition(":")[2],
+        )
+    return ApiKey(key, vendor.auth)
+
+
+def _key(vendor: Vendor, api_key: str | None) -> Secret | None:
     where, key = ("api_key", api_key.strip()) if api_key is not None else ("", "")
-    if not key:
-        where, key = vendor.variable, os.environ.get(vendor.variable, "").strip()
-    if key:
-        try:
-            return Secret(key)
-        except ValueError as error:
-            raise ValueError(f"the key in {where} cannot be sent: {error}") from None
-    if not vendor.needs_key:
-        return None
-    raise MissingKey(
-        f"no key for {vendor.name}: set {vendor.variable}, or give one with alloy.model({spec!r}, api_key=…); "
-        f"`alloy demo` needs none",
-        variable=vendor.variable,
-        vendor=vendor.name,
-        model=spec.partition(":")[2],
-    )
+    for variable in (vendor.variable, vendor.other_variable):
+        if not key:
+            where, key = variable, os.environ.get(variable, "").strip()
+    try:
+        return Secret(key) if key else None
+    except ValueError as error:
+        raise ValueError(f"the key in {where} cannot be sent: {error}") from None

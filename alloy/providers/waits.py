@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from math import isfinite
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -63,6 +64,23 @@ def _span(message: str) -> float | None:
 
 def _unit(word: str) -> str:
     return "ms" if word.startswith(("ms", "milli")) else word[0]
+
+
+def pacific_midnight(now: float | None = None) -> float | None:
+    """The next midnight in California, when Google's daily quotas fill up again, in UNIX seconds.
+
+    Args:
+        now: UNIX seconds; by default this machine's.
+
+    Returns:
+        None where the system knows no time zones.
+    """
+    try:
+        zone = ZoneInfo("America/Los_Angeles")
+    except ZoneInfoNotFoundError:
+        return None
+    day = datetime.fromtimestamp(time.time() if now is None else now, zone).date() + timedelta(days=1)
+    return datetime.combine(day, datetime.min.time(), zone).timestamp()
 
 
 _REGAIN = re.compile(r"regain access on (\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d))?")

@@ -9,10 +9,13 @@ from alloy.llm.content import Origin
 from alloy.llm.history import replay
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.dialect import Dialect, Target
+from alloy.providers.gemini import Gemini
+from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.testing.wire_rules import WIRE_RULES
 
-DIALECTS: tuple[Dialect, ...] = (AnthropicMessages(), ChatCompletions())
+DIALECTS: tuple[Dialect, ...] = (AnthropicMessages(), ChatCompletions(), Responses(), Gemini(), OllamaChat())
 
 
 def assert_sendable(messages: Sequence[alloy.Message]) -> None:

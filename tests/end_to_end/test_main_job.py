@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ async def test_the_opening_program_runs_at_every_vendor(name: str, project: Path
     assert result.text == "It is 0.1.0."
     assert result.model == VENDORS[name][3]
     assert (result.usage.input_tokens, result.usage.output_tokens, result.usage.requests) == (20, 14, 2)
-    assert result.stop == alloy.StopInfo(alloy.StopReason.END_TURN, "end_turn" if name == "anthropic" else "stop")
+    words = {"anthropic": "end_turn", "openai": "completed", "google": "STOP"}
+    assert result.stop == alloy.StopInfo(alloy.StopReason.END_TURN, words.get(name, "stop"))
     assert "0.1.0" in server.received[1].body.decode()
     assert server.opened == 1
 
@@ -57,15 +59,15 @@ async def test_a_stream_brings_the_pieces_as_they_come(name: str, project: Path)
     assert pieces == ["It is ", "0.1.0."]
 
 
-@pytest.mark.parametrize("first", VENDORS)
-async def test_a_conversation_may_change_vendor_in_the_middle(first: str, project: Path) -> None:
-    second = next(name for name in VENDORS if name != first)
+@pytest.mark.parametrize(("first", "second"), list(permutations(VENDORS, 2)))
+async def test_a_conversation_may_change_vendor_in_the_middle(first: str, second: str, project: Path) -> None:
     async with vendor(first, *TURNS) as one, vendor(second, "The same.") as two:
-        urls = {first: one.url, second: two.url}
-        urls["openai-compatible"] += "/v1"
-        models = {name: alloy.model(VENDORS[name][3], base_url=urls[name], api_key="k") for name in VENDORS}
-        begun = await alloy.run(PROMPT, model=models[first], tools=[read_file], working_directory=project)
-        ended = await alloy.run("Sure?", model=models[second], tools=[read_file], history=begun.messages)
+        before, after = (
+            alloy.model(VENDORS[name][3], base_url=server.url + "/v1" * (name != "anthropic"), api_key="k")
+            for name, server in ((first, one), (second, two))
+        )
+        begun = await alloy.run(PROMPT, model=before, tools=[read_file], working_directory=project)
+        ended = await alloy.run("Sure?", model=after, tools=[read_file], history=begun.messages)
 
     assert ended.text == "The same."
 
@@ -119,7 +121,8 @@ async def cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
 async def test_the_command_line_does_the_same(name: str, project: Path) -> None:
     async with vendor(name, *TURNS) as server:
         base_url = server.url if name == "anthropic" else f"{server.url}/v1"
-        keys = {"ANTHROPIC_API_KEY": "sk-test", "OPENAI_COMPATIBLE_API_KEY": "sk-test"}
+        variables = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_COMPATIBLE_API_KEY", "GOOGLE_API_KEY")
+        keys = dict.fromkeys(variables, "sk-test")
         done = await cli(
             "run", PROMPT, "--model", VENDORS[name][3], "--base-url", base_url, "--tools", "read_file",
             cwd=project, **keys,

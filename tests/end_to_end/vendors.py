@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-from alloy.testing.wire_rules import chat_faults, messages_faults
+from alloy.testing.wire_rules import chat_faults, gemini_faults, messages_faults, ollama_faults, responses_faults
 from providers.loopback import Exchange, Server, serve
 
 Call: TypeAlias = tuple[str, str, Mapping[str, Any]]  # id, name, arguments
@@ -77,9 +77,79 @@ def chat_events(turn: Turn) -> list[object]:
     ]
 
 
+def responses_events(turn: Turn) -> list[object]:
+    """One answer of OpenAI's Responses as a stream."""
+    events: list[object] = [
+        {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-test", "status": "in_progress"}}
+    ]
+    if isinstance(turn, str):
+        part = {"type": "output_text", "text": turn.replace("|", ""), "annotations": []}
+        message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+        events += [
+            {"type": "response.output_item.added", "output_index": 0, "item": {**message, "content": []}},
+            *(
+                {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": piece}
+                for piece in turn.split("|")
+            ),
+            {"type": "response.output_item.done", "output_index": 0, "item": {**message, "content": [part]}},
+        ]
+    else:
+        thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "ZW5j"}
+        events.append({"type": "response.output_item.done", "output_index": 0, "item": thought})
+        for index, (call_id, name, arguments) in enumerate(turn, start=1):
+            call = {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name, "arguments": ""}
+            text = json.dumps(arguments)
+            events += [
+                {"type": "response.output_item.added", "output_index": index, "item": call},
+                {"type": "response.function_call_arguments.delta", "output_index": index, "delta": text},
+                {"type": "response.output_item.done", "output_index": index, "item": {**call, "arguments": text}},
+            ]
+    usage = {"input_tokens": 10, "output_tokens": 7}
+    return [*events, {"type": "response.completed", "response": {"status": "completed", "usage": usage}}]
+
+
+def gemini_events(turn: Turn) -> list[object]:
+    """One answer of Gemini as a stream; the calls have no ids."""
+    if isinstance(turn, str):
+        parts: list[dict[str, Any]] = [{"text": piece} for piece in turn.split("|")]
+    else:
+        parts = [{"functionCall": {"name": name, "args": arguments}} for _, name, arguments in turn]
+        parts[0]["thoughtSignature"] = "c2ln"
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 3}
+    return [
+        *({"candidates": [{"content": {"role": "model", "parts": [part]}}]} for part in parts),
+        {"candidates": [{"content": {}, "finishReason": "STOP"}], "usageMetadata": usage},
+    ]
+
+
+def ollama_events(turn: Turn) -> list[object]:
+    """One answer of Ollama as a stream of lines; the calls have no ids."""
+    if isinstance(turn, str):
+        said: list[dict[str, Any]] = [{"content": piece} for piece in turn.split("|")]
+    else:
+        calls = [{"function": {"name": name, "arguments": arguments}} for _, name, arguments in turn]
+        said = [{"content": "", "tool_calls": [call]} for call in calls]
+    end = {"done": True, "done_reason": "stop", "prompt_eval_count": 10, "eval_count": 7}
+    return [*({"message": one, "done": False} for one in said), {"message": {"content": ""}, **end}]
+
+
+def lines(events: Iterable[object]) -> Iterable[bytes]:
+    """Each event as a line of JSON."""
+    for event in events:
+        yield json.dumps(event).encode() + b"\n"
+
+
 VENDORS: Mapping[str, tuple[str, Callable[[Turn], list[object]], Callable[[Any], list[str]], str]] = {
     "anthropic": ("/v1/messages", messages_events, messages_faults, "anthropic:claude-test"),
+    "openai": ("/v1/responses", responses_events, responses_faults, "openai:gpt-test"),
     "openai-compatible": ("/v1/chat/completions", chat_events, chat_faults, "openai-compatible:gpt-test"),
+    "google": (
+        "/v1/models/gemini-test:streamGenerateContent?alt=sse",
+        gemini_events,
+        gemini_faults,
+        "google:gemini-test",
+    ),
+    "ollama": ("/v1/api/chat", ollama_events, ollama_faults, "ollama:test"),
 }
 
 
@@ -97,7 +167,7 @@ async def vendor(name: str, *turns: Turn) -> AsyncIterator[Server]:
             await exchange.answer(400, json.dumps({"error": {"message": "; ".join(found)}}).encode())
         else:
             await exchange.start(200, {"content-type": "text/event-stream"})
-            for chunk in sse(events(left.pop(0))):
+            for chunk in (lines if name == "ollama" else sse)(events(left.pop(0))):
                 await exchange.send(chunk)
             await exchange.end()
 

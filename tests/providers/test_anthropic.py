@@ -38,8 +38,9 @@ from alloy.llm import (
 from alloy.llm.completion import Fold
 from alloy.llm.delta import Noted
 from alloy.llm.message import StopReason
-from alloy.providers.anthropic import AnthropicMessages, wire_id
+from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.dialect import Profile, Target
+from alloy.providers.encoding import wire_id
 from alloy.providers.framing import Frame
 from alloy.testing.conformance import TOOLS
 from alloy.testing.wire_rules import messages_faults

@@ -39,6 +39,7 @@ from alloy.llm.completion import Fold
 from alloy.llm.driver import Retry, complete
 from alloy.llm.message import StopInfo, StopReason
 from alloy.providers.client import ERROR_BODY_BYTES, ERROR_BODY_SECONDS, VendorModel
+from alloy.providers.credentials import ApiKey
 from alloy.providers.http import HTTP, handler_transport
 from alloy.providers.secret import Secret
 from alloy.providers.timeouts import SETTLE_SECONDS
@@ -503,4 +504,4 @@ def test_a_model_shows_no_key() -> None:
 
 
 def test_a_key_is_compared_and_kept_as_a_secret() -> None:
-    assert claude().key == Secret(KEY)
+    assert claude().credentials == ApiKey(Secret(KEY), "x-api-key")

@@ -20,12 +20,13 @@ from alloy.providers.client import VendorModel
 from alloy.providers.dialect import Dialect
 from alloy.providers.http import HTTP
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.testing.recorded import replay
 from recordings import needs_recordings
 
 pytestmark = needs_recordings
 
-MESSAGES, CHAT = AnthropicMessages(), ChatCompletions()
+MESSAGES, CHAT, RESPONSES = AnthropicMessages(), ChatCompletions(), Responses()
 
 # Recorded clients that sent back something else than they were answered.
 REWRITTEN = {
@@ -33,19 +34,43 @@ REWRITTEN = {
     "anthropic-messages/anthropic-parallel-disabled-2.json": "the call of a formatting tool became text",
     "openai-chat/openai-parallel-disabled-1.json": "the call of a formatting tool became text",
     "openai-chat/groq-thinking-1.json": "the reasoning between tags was cut out of the text",
+    "openai-responses/bedrock-mantle-stream-thinking-tools-1.json": "calls got other ids, as the server's repeat",
+    "openai-responses/bedrock-mantle-tool-round-trip-2.json": "calls got other ids, as the server's repeat",
+    "openai-responses/openai-tool-round-trip-3.json": "what a tool search found was left out",
 }
 
 
 def turns(exchange: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The messages of a recorded request but for system prompts, which are ours to place."""
-    body = exchange["request"]["body"] or {}
-    return [message for message in body.get("messages", ()) if message["role"] not in ("system", "developer")]
+    messages = messages_in(exchange["request"].get("body") or {})
+    return [message for message in messages if message.get("role") not in ("system", "developer")]
+
+
+def messages_in(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    said = body.get("messages", body.get("input", ()))
+    return [{"role": "user", "content": said}] if isinstance(said, str) else said
+
+
+def is_models(message: Mapping[str, Any]) -> bool:
+    """The model said it; in Responses an item without a role, but for the results of calls."""
+    return message.get("role", "assistant") == "assistant" and message.get("type") not in RESULTS
+
+
+RESULTS = ("function_call_output", "custom_tool_call_output")
 
 
 def tail(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """What was said since the last answer."""
-    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    last = max((n for n, message in enumerate(messages) if is_models(message)), default=-1)
     return messages[last + 1 :]
+
+
+def answers_in(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many answers there are; in Responses an answer is all the items up to the next of somebody else."""
+    if all("content" in message and "id" not in message for message in messages):
+        return sum(map(is_models, messages))
+    made = list(map(is_models, messages))
+    return sum(now and not before for before, now in zip([False, *made], made, strict=False))
 
 
 def is_conversation(name: str) -> bool:
@@ -58,7 +83,7 @@ def is_conversation(name: str) -> bool:
             exchange["response"]["status"] == 200
             and want is not None
             and want.error is None
-            and sum(message["role"] == "assistant" for message in turns(exchange)) == number
+            and answers_in(turns(exchange)) == number
             and all(map(can_be_said, tail(turns(exchange))))
             for number, (exchange, want) in enumerate(zip(exchanges, recordings.expected(name), strict=True))
         )
@@ -66,11 +91,13 @@ def is_conversation(name: str) -> bool:
 
 
 def can_be_said(message: Mapping[str, Any]) -> bool:
+    if message.get("type") in RESULTS:
+        return text_of(message["output"]) is not None
     content = message["content"]
     if message["role"] == "tool" and "tool_call_id" not in message:
         return False
     return isinstance(content, str) or all(
-        part["type"] == "text" or (part["type"] == "tool_result" and text_of(part.get("content", "")) is not None)
+        part["type"] in TEXTS or (part["type"] == "tool_result" and text_of(part.get("content", "")) is not None)
         for part in content
     )
 
@@ -79,9 +106,12 @@ def text_of(content: Any) -> str | None:
     """The text of a content, None if there is more than text."""
     if isinstance(content, str):
         return content
-    if any(part["type"] != "text" for part in content):
+    if any(part["type"] not in TEXTS for part in content):
         return None
     return "".join(part["text"] for part in content)
+
+
+TEXTS = ("text", "input_text")
 
 
 def say_again(messages: Sequence[Mapping[str, Any]]) -> Iterator[Message]:
@@ -89,13 +119,15 @@ def say_again(messages: Sequence[Mapping[str, Any]]) -> Iterator[Message]:
     results: list[ToolResult] = []
     words: list[str] = []
     for message in messages:
-        if message["role"] == "tool":
+        if message.get("type") in RESULTS:
+            results.append(ToolResult(text_of(message["output"]) or "", call_id=message["call_id"]))
+        elif message["role"] == "tool":
             results.append(ToolResult(text_of(message["content"]) or "", call_id=message["tool_call_id"]))
         elif isinstance(message["content"], str):
             words.append(message["content"])
         else:
             for part in message["content"]:
-                if part["type"] == "text":
+                if part["type"] in TEXTS:
                     words.append(part["text"])
                 else:
                     text = text_of(part.get("content", "")) or ""
@@ -128,7 +160,7 @@ async def play(name: str, dialect: Dialect) -> list[tuple[Any, Any]]:
                 async for deltas in answer:
                     fold.add(deltas)
             history.append(fold.message())
-    sent = [request.body["messages"] for request in transport.requests]
+    sent = [messages_in(request.body) for request in transport.requests]
     return list(zip(sent, map(turns, recording["exchanges"]), strict=True))
 
 
@@ -208,3 +240,38 @@ async def test_a_conversation_by_chat_goes_on_as_it_was_recorded(name: str) -> N
     for sent, recorded in await play(name, CHAT):
         reasoning = any("reasoning_details" in message for message in recorded)
         assert lines(sent, reasoning=reasoning) == lines(recorded, reasoning=reasoning)
+
+
+# Responses.
+
+
+def entries(items: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A conversation without the freedoms that clients take: ids, and what only repeats."""
+    out: list[Any] = []
+    for item in items:
+        match item.get("type", "message"):
+            case "message":
+                out.append([item["role"], letters_in(item["content"])])
+            case "reasoning":
+                thoughts = [part["text"] for part in item.get("content") or ()]
+                out.append(["reasoning", item.get("encrypted_content") or thoughts])
+            case "function_call":
+                out.append([item["call_id"], item["name"], json.loads(item["arguments"])])
+            case "function_call_output":
+                out.append(["output", item["call_id"], text_of(item["output"])])
+            case kind:
+                out.append([kind, item.get("id")])
+    return [entry for entry in out if entry != ["assistant", ""]]
+
+
+def letters_in(content: Any) -> str:
+    texts = [content] if isinstance(content, str) else [part["text"] for part in content]
+    return as_recorded("".join("".join(texts).split()))
+
+
+@pytest.mark.parametrize("name", [name for name in recordings.names("openai-responses") if is_conversation(name)])
+async def test_a_conversation_by_responses_goes_on_as_it_was_recorded(name: str) -> None:
+    for sent, recorded in await play(name, RESPONSES):
+        with_reasoning = any(item.get("type") == "reasoning" for item in recorded)
+        kept = [item for item in sent if with_reasoning or item.get("type") != "reasoning"]
+        assert entries(kept) == entries(recorded)

@@ -12,16 +12,23 @@ from alloy.llm.message import AssistantMessage, UserMessage
 from alloy.llm.request import Request
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.dialect import Dialect
+from alloy.providers.gemini import Gemini
+from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
 from alloy.providers.reader import Reader
 from recordings import load, names, needs_recordings, target_of
 
-WIRES: dict[str, Dialect] = {"anthropic-messages": AnthropicMessages(), "openai-chat": ChatCompletions()}
+WIRES: dict[str, Dialect] = {
+    "anthropic-messages": AnthropicMessages(),
+    "openai-chat": ChatCompletions(),
+    "gemini": Gemini(),
+    "ollama-chat": OllamaChat(),
+}
 REQUEST = Request(model="m", messages=[UserMessage("x")])
 
 
 def streams(wire: str) -> Iterator[tuple[str, bytes]]:
-    """The streamed answers of every tenth recording that has some."""
+    """The streamed answers of every tenth recording that has some; where there are few, of every other one."""
     kept = [
         (name, response["body"].encode())
         for name in names(wire)
@@ -29,7 +36,7 @@ def streams(wire: str) -> Iterator[tuple[str, bytes]]:
         for response in (exchange["response"] for exchange in load(name)["exchanges"])
         if response.get("stream") and response["status"] == 200
     ]
-    yield from kept[::10]
+    yield from kept[:: 10 if len(kept) > 50 else 2]
 
 
 def read(dialect: Dialect, name: str, body: bytes) -> AssistantMessage:

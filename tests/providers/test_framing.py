@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alloy.providers.framing import Frame, framer
+from alloy.providers.framing import Frame, Objects, framer
 
 Kind = Literal["sse", "lines"]
 
@@ -43,7 +44,9 @@ def bytewise(data: bytes) -> list[bytes]:
         ("event: ping\n\ndata: 1\n\n", [Frame("1")]),
         ("event: ping\ndata:\n\ndata: 1\n\n", [Frame("1")]),
         ("id: 7\nretry: 10\nunknown: x\ndata: 1\n\n", [Frame("1")]),
-        ('{\n  "error": {\n    "code": 503\n  }\n}\ndata: 1\n\n', [Frame("1")]),
+        ('{\n  "a": {\n    "b": "}"\n  }\n}\ndata: 1\n\n', [Frame('{\n  "a": {\n    "b": "}"\n  }\n}'), Frame("1")]),
+        ('data: 1\n\n{"a": 2}\r\n{"b": 3}\r\n', [Frame("1"), Frame('{"a": 2}'), Frame('{"b": 3}')]),
+        ('data: 1\n{"a": 2}\n\n{"b": 3\n\ndata: 4\n\n', [Frame("1"), Frame("4")]),
         ("data: a\u2028b\x85c\x0bd\x0ce\n\n", [Frame("a\u2028b\x85c\x0bd\x0ce")]),
         ("data: é😀\n\n", [Frame("é😀")]),
         ("data: 1\n\ndata: last", [Frame("1"), Frame("last")]),
@@ -76,6 +79,56 @@ def test_lines_are_cut_at_line_feeds_and_blank_ones_skipped(text: str, frames: l
 
     assert cut([data], "lines") == frames
     assert cut(bytewise(data), "lines") == frames
+
+
+def objects(chunks: Sequence[bytes]) -> list[Frame]:
+    cutter = Objects()
+    return [*itertools.chain.from_iterable(map(cutter.feed, chunks)), *cutter.close()]
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ('[{"a": 1},\r\n{"b": {"c": []}}\r\n]', ['{"a": 1}', '{"b": {"c": []}}']),
+        ('[{"a": "}{\\"}\\\\"}, {"é": "\u2028"}]', ['{"a": "}{\\"}\\\\"}', '{"é": "\u2028"}']),
+        ('{"a": 1}{"b": 2}', ['{"a": 1}', '{"b": 2}']),
+        ('["{", 1, {}] }} {"a": 1', ["{}"]),
+        ("", []),
+    ],
+)
+def test_objects_are_cut_at_their_braces_wherever_they_stand(text: str, texts: list[str]) -> None:
+    data = text.encode()
+
+    assert [frame.data for frame in objects([data])] == texts
+    assert [frame.data for frame in objects(bytewise(data))] == texts
+
+
+JSON = st.recursive(
+    st.none() | st.text('a"\\{}[],', max_size=8) | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('"\\}', max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    values=st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=3), max_size=4),
+    indent=st.sampled_from([None, 0, 2]),
+    size=st.integers(1, 9),
+)
+def test_the_objects_of_an_array_are_its_members(values: list[Any], indent: int | None, size: int) -> None:
+    data = json.dumps(values, indent=indent).encode()
+
+    frames = objects([data[i : i + size] for i in range(0, len(data), size)])
+
+    assert [json.loads(frame.data) for frame in frames] == values
+
+
+def test_an_object_without_end_is_refused_once_it_is_too_long() -> None:
+    cutter = Objects(max_bytes=100)
+    cutter.feed(b'[{"a": "')
+
+    with pytest.raises(ValueError, match="longer than 100 bytes"):
+        [cutter.feed(b"x" * 10) for _ in range(20)]
 
 
 PIECES = st.lists(

@@ -19,13 +19,13 @@ TARGET = Target(origin=Origin("letters", "test", "http://x", "abc"))
 
 
 class Letters(FrameDecoder):
-    """Reads `{"text": …}` and `{"end": true}`, one a frame, or a list of them in one piece."""
+    """Reads `{"text": …}` and `{"end": true}`, one a frame, or `{"all": […]}` in one piece."""
 
     def read(self, frame: Frame, deltas: list[Delta]) -> None:
         self._value(json.loads(frame.data), deltas)
 
     def read_whole(self, body: Any, deltas: list[Delta]) -> None:
-        for value in body:
+        for value in body.get("all", [body]):
             self._value(value, deltas)
 
     def _value(self, value: Any, deltas: list[Delta]) -> None:
@@ -58,7 +58,8 @@ BOM = b"\xef\xbb\xbf"
         A + B + END.rstrip(),
         A.replace(b"\n", b"\r\n") + B + END,
         b'[{"text": "a"}, {"text": "b"}, {"end": true}]',
-        BOM + b'\n\n [{"text": "a"},\n {"text": "b"},\n {"end": true}]\n',
+        BOM + b'\n\n [\n {"text": "a"},\n {"text": "b"},\n {"end": true}]\n',
+        BOM + b'\n\n {"all": [{"text": "a"},\n {"text": "b"},\n {"end": true}]}\n',
     ],
 )
 def test_a_stream_and_one_piece_are_told_apart_whatever_the_header_says(body: bytes) -> None:
@@ -88,11 +89,19 @@ def test_what_is_no_answer_is_a_protocol_error_that_shows_its_start(body: bytes)
         ([A], ""),
         ([A, b'data: {"text": "b'], ""),
         ([A, b'data: {"te'], ""),
+        ([b'[{"text": "a"},\n'], "application/json"),
+        ([b'[{"te'], "application/json"),
+        ([b"["], "application/json"),
     ],
 )
 def test_a_stream_that_ends_before_its_end_is_truncated(chunks: list[bytes], content_type: str) -> None:
     with pytest.raises(StreamTruncated):
         read(chunks, content_type=content_type)
+
+
+def test_a_line_that_is_cut_is_truncated_too() -> None:
+    with pytest.raises(StreamTruncated):
+        read([b'{"tex'], "lines")
 
 
 def test_what_comes_after_the_end_may_be_cut() -> None:
@@ -118,11 +127,16 @@ def test_an_error_behind_deltas_shows_after_them_and_without_waiting_for_more() 
 
 def test_an_error_in_one_piece_is_of_its_kind() -> None:
     with pytest.raises(RateLimited, match="slow down"):
-        read([b'[{"error": "slow down"}]'])
+        read([b'{"error": "slow down"}'])
+
+
+def test_an_error_that_stands_bare_in_a_stream_of_events_is_of_its_kind() -> None:
+    with pytest.raises(RateLimited, match="slow down"):
+        read([A, b'{\n  "error": "slow', b' down"\n}\n', END])
 
 
 def test_one_piece_is_not_gathered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BODY_BYTES", 100)
 
     with pytest.raises(ProtocolError, match="longer than 100 bytes"):
-        read([b"[", *[b'{"text": "a"},'] * 10])
+        read([b'{"text": "', *[b"a" * 20] * 10])

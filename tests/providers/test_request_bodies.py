@@ -12,6 +12,7 @@ from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
 from alloy.llm import (
     AssistantMessage,
@@ -37,13 +38,15 @@ from alloy.llm.message import StopReason
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.openai_chat import ChatCompletions
+from alloy.providers.openai_responses import Responses
 from alloy.testing.conformance import TOOLS
 from alloy.testing.recorded import target_for
-from alloy.testing.wire_rules import chat_faults, messages_faults
+from alloy.testing.wire_rules import chat_faults, messages_faults, responses_faults
 from providers.strictify import StrictType
 
 MESSAGES = StrictType(MessageCreateParamsStreaming)
 CHAT = StrictType(CompletionCreateParamsStreaming)
+RESPONSES = StrictType(ResponseCreateParamsStreaming)
 
 Judge = Callable[[Any], Sequence[str]]
 
@@ -58,10 +61,16 @@ def judge_chat(body: Any) -> Sequence[str]:
     return CHAT.faults({**body, "messages": own}) + chat_faults(body)
 
 
+def judge_responses(body: Any) -> Sequence[str]:
+    return RESPONSES.faults(body) + responses_faults(body)
+
+
 DIALECTS = [
     pytest.param(AnthropicMessages(), judge_messages, id="anthropic"),
     pytest.param(ChatCompletions(), judge_chat, id="chat"),
+    pytest.param(Responses(), judge_responses, id="responses"),
 ]
+NO_STOP = ("openai.responses",)  # these APIs have no stop sequences
 
 
 def body_for(dialect: Dialect, request: Request, profile: Profile | None = None) -> Any:
@@ -102,6 +111,35 @@ def test_the_types_of_anthropic_catch_a_planted_fault(fault: Mapping[str, Any]) 
     assert MESSAGES.faults({**GOOD_MESSAGES, **fault}) != []
 
 
+GOOD_RESPONSES: Mapping[str, Any] = {
+    "model": "m",
+    "stream": True,
+    "store": False,
+    "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}],
+}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"max_output_tokens": "9"},
+        {"messages": []},
+        {"stop": ["END"]},
+        {"input": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
+        {"input": [{"type": "reasoning", "id": "rs_1", "encrypted_content": "x"}]},
+        {"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": "x", "is_error": True}]},
+        {"tools": [{"type": "function", "name": "weather", "parameters": {}}]},
+        {"tool_choice": {"type": "function", "function": {"name": "weather"}}},
+        {"reasoning": {"effort": "huge"}},
+        {"text": {"format": {"type": "json_schema", "json_schema": {}}}},
+    ],
+)
+def test_the_types_of_openais_responses_catch_a_planted_fault(fault: Mapping[str, Any]) -> None:
+    assert RESPONSES.faults(GOOD_RESPONSES) == []
+    assert RESPONSES.faults({**GOOD_RESPONSES, **fault}) != []
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -127,6 +165,16 @@ def test_the_types_of_openai_catch_a_planted_fault(fault: Mapping[str, Any]) -> 
 # What we send.
 
 
+REASONING = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "Ha."}],
+    "content": [],
+    "encrypted_content": "ZW5j",
+    "status": None,
+}
+
+
 def a_whole_conversation(dialect: Dialect) -> list[Message]:
     origin = target_for(dialect).origin
     picture = Image(b"\x89PNG\r\n", media_type="image/png", name="dot.png")
@@ -141,6 +189,7 @@ def a_whole_conversation(dialect: Dialect) -> list[Message]:
             Thinking("Hm.", opaque=[Opaque(origin, "signature", "c2ln")]),
             Thinking("", redacted=True, opaque=[Opaque(origin, "redacted", "cmVk")]),
             Thinking("", opaque=[Opaque(origin, "reasoning_details", [{"type": "reasoning.text", "text": "Hm."}])]),
+            Thinking("Ha.", summary=True, opaque=[Opaque(origin, "reasoning", REASONING, id="rs_1")]),
             Thinking("never signed"),
             Text(
                 "Let me see.",
@@ -201,6 +250,7 @@ def a_whole_conversation(dialect: Dialect) -> list[Message]:
 def test_a_conversation_with_everything_in_it_fits(dialect: Dialect, judge: Judge, options: Settings) -> None:
     schema = {"type": "object", "properties": {}, "additionalProperties": False}
     messages = a_whole_conversation(dialect)
+    options = attrs.evolve(options, stop=()) if dialect.name in NO_STOP else options
     request = Request(
         model="m", system="Be brief.", messages=messages, tools=TOOLS, settings=options, output_schema=schema
     )

@@ -20,16 +20,27 @@ from alloy.providers.dialect import Decoder, Dialect, Target, WireRequest
 from alloy.providers.framing import Frame
 from alloy.providers.openai_chat import ChatCompletions
 from alloy.providers.openai_chat_decode import ChatDecoder
+from alloy.providers.openai_responses import Responses
+from alloy.providers.openai_responses_decode import ResponsesDecoder
 from alloy.testing.conformance import Expected, check_dialect
 from recordings import needs_recordings
 
 pytestmark = needs_recordings
 
 
+WIRES = {
+    "anthropic.messages": "anthropic-messages",
+    "openai.chat": "openai-chat",
+    "openai.responses": "openai-responses",
+    "gemini": "gemini",
+    "ollama.chat": "ollama-chat",
+}
+
+
 def check(dialect: Dialect) -> None:
     """Run the suite over a choice of recordings, as the author of a dialect would."""
-    wire = "anthropic-messages" if dialect.name == "anthropic.messages" else "openai-chat"
-    words = ("documented/", "-stream-", "-finish-", "/xai-")
+    wire = WIRES[dialect.name]
+    words = ("documented/", "-stream-", "-finish-", "-refusal-", "/xai-")
     names = [name for name in recordings.names(wire) if any(word in name for word in words)]
     check_dialect(
         dialect,
@@ -303,7 +314,92 @@ def no_details(body: Any) -> Any:
     return body
 
 
-A, C = AnthropicMessages, ChatCompletions
+class TakesWhatWasAdded(ResponsesDecoder):
+    """Reads an item as soon as it begins."""
+
+    def _added(self, number: int, item: Mapping[str, Any], deltas: list[Delta]) -> None:
+        self._finished(number, item, deltas)
+
+    def _finished(self, number: int, item: Mapping[str, Any], deltas: list[Delta]) -> None:
+        if number not in self._done:
+            super()._finished(number, item, deltas)
+
+
+class ResponsesSwallowsTruncation(ResponsesDecoder):
+    def end(self) -> Deltas:
+        self.is_complete = True
+        return super().end()
+
+
+class TrustsTheEvent(ResponsesDecoder):
+    """Knows an event by its `event:` line, which some servers do not write."""
+
+    def read(self, frame: Frame, deltas: list[Delta]) -> None:
+        if frame.event or frame.data == "[DONE]":
+            super().read(frame, deltas)
+
+
+class IgnoresFlatErrors(ResponsesDecoder):
+    def read(self, frame: Frame, deltas: list[Delta]) -> None:
+        if '"type":"error"' not in frame.data:
+            super().read(frame, deltas)
+
+
+class EveryEndIsAnEnd(ResponsesDecoder):
+    def _stop(self, status: str, details: Mapping[str, Any]) -> Any:
+        return super()._stop("completed", {})
+
+
+class DoesNotKnowRefusals(ResponsesDecoder):
+    def _stop(self, status: str, details: Mapping[str, Any]) -> Any:
+        self._refusal.clear()
+        return super()._stop(status, details)
+
+
+class DropsThoughts(ResponsesDecoder):
+    def _reasoning(self, number: int, item: Mapping[str, Any], deltas: list[Delta]) -> None:
+        super()._reasoning(number, {**item, "summary": [], "content": []}, deltas)
+
+
+class OnlyWhatOpenAISays(ResponsesDecoder):
+    """Reads no thoughts but summaries."""
+
+    def read(self, frame: Frame, deltas: list[Delta]) -> None:
+        if "reasoning_text" not in frame.data:
+            super().read(frame, deltas)
+
+
+def without_reasoning(body: Any) -> Any:
+    return {**body, "input": [item for item in body["input"] if item.get("type") != "reasoning"]}
+
+
+def reasoning_last(body: Any) -> Any:
+    return {**body, "input": sorted(body["input"], key=lambda item: item.get("type") == "reasoning")}
+
+
+def kept_by_the_server(body: Any) -> Any:
+    return {**body, "store": True}
+
+
+def as_messages(body: Any) -> Any:
+    """The results of tools as something the user says."""
+    for item in body["input"]:
+        if item.get("type") == "function_call_output":
+            item |= {"type": "message", "role": "user", "content": item.pop("output") or "nothing"}
+    return body
+
+
+def stateless(body: Any) -> Any:
+    return {**body, "input": body["input"][-1:]}
+
+
+def lenient(body: Any) -> Any:
+    for tool in body.get("tools", ()):
+        tool.pop("strict")
+    return body
+
+
+A, C, R = AnthropicMessages, ChatCompletions, Responses
 MUTANTS: Mapping[str, Dialect] = {
     "anthropic: drops signatures": reads(A, without(OpaquePart)),
     "anthropic: does not send signed thinking back": writes(A, unsigned),
@@ -338,6 +434,24 @@ MUTANTS: Mapping[str, Dialect] = {
     "chat: drops reasoning details": reads(C, without(OpaquePart)),
     "chat: does not send reasoning details back": writes(C, no_details),
     "chat: leaves calls unanswered": writes(C, no_results),
+    "responses: takes encrypted reasoning too early": decodes(R, TakesWhatWasAdded),
+    "responses: takes a cut stream for a success": decodes(R, ResponsesSwallowsTruncation),
+    "responses: needs the name of an event": decodes(R, TrustsTheEvent),
+    "responses: ignores errors in a stream": decodes(R, IgnoresFlatErrors),
+    "responses: does not know why it stopped": decodes(R, EveryEndIsAnEnd),
+    "responses: does not know a refusal": decodes(R, DoesNotKnowRefusals),
+    "responses: reads summaries only": decodes(R, OnlyWhatOpenAISays),
+    "responses: reads no thoughts of whole answers": decodes(R, DropsThoughts),
+    "responses: loses text": reads(R, without(TextPart)),
+    "responses: loses usage": reads(R, without(UsagePart)),
+    "responses: loses the second call": reads(R, only_the_first_call),
+    "responses: drops vendor state": reads(R, without(OpaquePart)),
+    "responses: does not send reasoning back": writes(R, without_reasoning),
+    "responses: sends reasoning back out of its place": writes(R, reasoning_last),
+    "responses: lets the server keep all": writes(R, kept_by_the_server),
+    "responses: results as messages": writes(R, as_messages),
+    "responses: sends the last item only": writes(R, stateless),
+    "responses: does not say whether tools are strict": writes(R, lenient),
 }
 
 
@@ -347,7 +461,7 @@ def test_a_dialect_with_a_fault_is_found_out(mutant: Dialect) -> None:
         check(mutant)
 
 
-@pytest.mark.parametrize("dialect", [A(), C()], ids=["anthropic", "chat"])
+@pytest.mark.parametrize("dialect", [A(), C(), R()], ids=["anthropic", "chat", "responses"])
 def test_a_dialect_without_a_fault_passes(dialect: Dialect) -> None:
     check(dialect)
 
