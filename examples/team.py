@@ -1,6 +1,6 @@
 """A researcher and a coder, each with file tools, as one team: the second works on what the first found.
 
-Offline both play a script; give two models, such as `anthropic:claude-sonnet-4-6 groq:openai/gpt-oss-120b`, to ask them.
+Offline both play a script; name two models, such as `anthropic:claude-sonnet-4-6 groq:qwen/qwen3.8-27b`, to ask them.
 """
 
 import sys

@@ -85,6 +85,7 @@ class Process:
     # Whom the main task waits for.
     waiting_on: Mailbox | tuple[Mailbox, ...] | None = attrs.field(init=False, default=None)
     suspended: bool = attrs.field(init=False, default=False)
+
     def wait_for(self, others: Mailbox | tuple[Mailbox, ...]) -> None:
         """The main task waits for these from now on."""
         self.waiting_on = others

@@ -180,7 +180,7 @@ class SupervisorProcess(Process):
                 await self._gone(process)
                 process.failure = trio.TooSlowError(f"init took more than {child.spec.start_timeout:g} s")
         finally:
-            self.wait_for(None)
+            self.wait_over()
         if process.running:
             child.last_ref = process.ref
             self.child_started(process.ref)

@@ -108,7 +108,7 @@ class VendorModel:
     @property
     def account(self) -> Hashable:
         """See `alloy.llm.provider.Model.account`."""
-        return self.base_url, self.key
+        return self.base_url, self.credentials
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:
