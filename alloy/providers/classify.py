@@ -132,6 +132,7 @@ _TOO_MANY_AT_ONCE = re.compile(r"request too large.*(tokens per min|\btpm\b)", r
 _STALE_TEXT = re.compile(
     r"block is bound to a different conversation|invalid `?signature`? in `?thinking|missing a `?thought_signature"
     r"|reasoning_content in the thinking mode must be passed back|without its required following item"
+    r"|reasoning input items can only be provided|encrypted content .*could not be (verified|decrypted)"
     r"|`?redacted_thinking`? blocks in the latest assistant message cannot be modified",
     re.IGNORECASE,
 )

@@ -176,7 +176,7 @@ def _model_part(item: AssistantContent, *, own: bool) -> Part | None:
                 return None
             wire = {"text": item.text}
         case Thinking():
-            if not own or not (item.text or signature):
+            if not own or not (item.text.strip() or signature):
                 return None
             wire = {"text": item.text, "thought": True}
         case ToolCall():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal, assert_never
 
 from alloy.llm.content import (
@@ -58,6 +59,7 @@ class Responses:
 
     def __init__(self) -> None:
         self._items = PerMessage(items_of)
+        self._items_unreasoned = PerMessage(partial(items_of, encrypted=False))
         self._custom = PerMessage(custom_calls)
 
     def encode(self, request: Request, target: Target) -> WireRequest:
@@ -83,7 +85,7 @@ class Responses:
         return WireRequest(
             path="/responses",
             body=body_of(
-                head, self._input(request.messages), _choices(request, profile), settings.vendor, name="input"
+                head, self._input(request.messages, profile), _choices(request, profile), settings.vendor, name="input"
             ),
         )
 
@@ -99,7 +101,8 @@ class Responses:
         """Encrypted reasoning goes to other models too: the server drops what they cannot use, and says so."""
         return True
 
-    def _input(self, messages: Iterable[Message]) -> Iterator[bytes]:
+    def _input(self, messages: Iterable[Message], profile: Profile) -> Iterator[bytes]:
+        items = self._items if profile.encrypted_reasoning else self._items_unreasoned
         before: Message | None = None
         for message in messages:
             custom = self._custom(before) if before is not None and isinstance(message, ToolMessage) else ()
@@ -107,21 +110,26 @@ class Responses:
                 for result in message.results:
                     yield dumps(_result(result, "custom_tool_call" if result.call_id in custom else "function_call"))
             else:
-                yield from self._items(message)
+                yield from items(message)
             before = message
 
 
 # What one message becomes. Worked out once for each message.
 
 
-def items_of(message: Message) -> tuple[bytes, ...]:
-    """Encode one message as input items; empty if nothing of it can be sent."""
+def items_of(message: Message, *, encrypted: bool = True) -> tuple[bytes, ...]:
+    """Encode one message as input items; empty if nothing of it can be sent.
+
+    Args:
+        message: to be encoded.
+        encrypted: whether the model takes encrypted reasoning; one that does not reason refuses it.
+    """
     match message:
         case UserMessage():
             parts = [part for item in message.content if (part := _part(item))]
             return (dumps({"type": "message", "role": "user", "content": parts}),) if parts else ()
         case AssistantMessage():
-            return tuple(map(dumps, _answer(message)))
+            return tuple(map(dumps, _answer(message, encrypted=encrypted)))
         case ToolMessage():
             return tuple(dumps(_result(result, "function_call")) for result in message.results)
         case _:
@@ -179,7 +187,7 @@ def _data_url(item: Media) -> str:
     return f"data:{item.media_type};base64,{base64.b64encode(item.data or b'').decode('ascii')}"
 
 
-def _answer(message: AssistantMessage) -> list[dict[str, JSON]]:
+def _answer(message: AssistantMessage, *, encrypted: bool) -> list[dict[str, JSON]]:
     """The items of an answer, in their order.
 
     Ids belong together: the server knows by them which reasoning led to what, and refuses either without the
@@ -187,7 +195,7 @@ def _answer(message: AssistantMessage) -> list[dict[str, JSON]]:
     vendor ran; and reasoning that led to nothing does not go back.
     """
     reasoning = [o.data for item in message.content for o in item.opaque if o.type == "reasoning" and o.data]
-    is_whole = all(data.get("encrypted_content") or data.get("content") for data in reasoning)
+    is_whole = all((encrypted and data.get("encrypted_content")) or data.get("content") for data in reasoning)
     wire: list[dict[str, JSON]] = []
     for item in message.content:
         match item:

@@ -107,6 +107,10 @@ def test_the_status_decides_where_the_body_says_nothing(status: int, kind: type[
         (400, says("messages.1: The block is bound to a different conversation"), StaleReasoning),
         (400, says("The reasoning_content in the thinking mode must be passed back to the API."), StaleReasoning),
         (400, says("messages.1.content.0: Invalid `signature` in `thinking` block"), StaleReasoning),
+        (400, says("Reasoning input items can only be provided to a reasoning model."), StaleReasoning),
+        (400, says("The encrypted content gAAA... could not be verified."), StaleReasoning),
+        (400, says("Item 'rs_1' was provided without its required following item."), StaleReasoning),
+        (400, says("This may be misused", code="cyber_policy"), ContentRejected),
         (400, says("string too long", code="string_above_max_length"), BadRequest),
     ],
 )

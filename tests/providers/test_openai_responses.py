@@ -426,6 +426,19 @@ def test_without_all_of_its_reasoning_an_answer_goes_back_without_ids(lost: Mapp
     ]
 
 
+def test_a_model_that_does_not_reason_gets_neither_reasoning_nor_the_ids_that_belong_to_it() -> None:
+    dialect = Responses()
+    thought = Thinking("", opaque=of("reasoning", "rs_1", REASONING))
+    request = Request(model="m", messages=[answer(thought, Text("One", opaque=of("message", "msg_1")))])
+    simple = Target(origin=ORIGIN, profile=Profile(encrypted_reasoning=False))
+
+    sent = [dialect.encode(request, target).json()["input"] for target in (TARGET, simple, TARGET)]
+
+    assert sent[1] == [{"type": "message", "role": "assistant", "content": "One"}]
+    assert sent[0] == sent[2]
+    assert [item["id"] for item in sent[0]] == ["rs_1", "msg_1"]
+
+
 def test_reasoning_in_plain_text_goes_back_as_well() -> None:
     plain = {"id": "x", "type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}
 
