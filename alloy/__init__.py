@@ -8,7 +8,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alloy.agents import AgentRef, Busy, Health, QueueFull, Subscription, UnknownRequest, agent_child, open_agent
+    from alloy.agents import (
+        AgentRef,
+        Busy,
+        Health,
+        QueueFull,
+        Subscription,
+        UnknownRequest,
+        agent_child,
+        open_agent,
+        schedule_child,
+    )
     from alloy.api import model, run, run_sync, stream
     from alloy.errors import AlloyError
     from alloy.llm import (
@@ -104,7 +114,7 @@ if TYPE_CHECKING:
     )
     from alloy.providers.http import HTTP
     from alloy.providers.timeouts import Timeouts
-    from alloy.teams import Team
+    from alloy.teams import Team, team_child
     from alloy.tools import Fatal, Tool, ToolContext, ToolError, ToolRetry, tool
     from alloy.version import __version__
 
@@ -216,7 +226,9 @@ __all__ = [
     "open_agent",
     "run",
     "run_sync",
+    "schedule_child",
     "stream",
+    "team_child",
     "to_json",
     "tool",
 ]

@@ -55,7 +55,6 @@ PROMISED = {
 NOT_YET = {
     "alloy": """
         resume recover Form Ask Logging Telemetry ApproveTools Budget
-            team_child schedule_child
         Pending Approve Deny Answer Decision Compaction
         FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning
         UnpricedModel

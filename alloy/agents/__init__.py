@@ -5,6 +5,7 @@ from alloy.agents.errors import Busy, QueueFull, UnknownRequest
 from alloy.agents.health import Health
 from alloy.agents.live import agent_child, agent_ref, open_agent
 from alloy.agents.ref import AgentRef
+from alloy.agents.schedule import schedule_child
 
 __all__ = [
     "AgentRef",
@@ -16,4 +17,5 @@ __all__ = [
     "agent_child",
     "agent_ref",
     "open_agent",
+    "schedule_child",
 ]

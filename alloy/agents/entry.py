@@ -13,7 +13,7 @@ from alloy.llm.message import UserMessage
 from alloy.loop.agent import Agent, as_fields, closest_of
 from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
-from alloy.loop.result import Result
+from alloy.loop.result import Result, Status
 
 PER_RUN = ("on_event", "until_tool", "settings", "limits", "max_turns", "deps")
 
@@ -65,6 +65,11 @@ class Entry:
     _result: Result[Any] | None = None
     _error: BaseException | None = None
     _died_with: otp.Ref | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run came to an end of its own, uncut."""
+        return self._result is not None and self._result.status is not Status.CANCELLED
 
     def finish(self, result: Result[Any]) -> None:
         """It has its result."""

@@ -12,6 +12,7 @@ from alloy import otp
 from alloy.agents.ref import AgentRef
 from alloy.agents.server import AgentServer, Options
 from alloy.agents.session_state import SessionState
+from alloy.api import SharedHTTP
 from alloy.llm.message import mint
 from alloy.loop.agent import Agent, closest_of
 from alloy.loop.result import Out
@@ -55,6 +56,12 @@ def agent_ref(spec: otp.ChildSpec) -> AgentRef[Any]:
     if not isinstance(spec.start, Birth):
         raise TypeError(f"agent_ref takes what agent_child made, got {spec!r}")
     return AgentRef(spec.start.state)
+
+
+def connect(spec: otp.ChildSpec, http: SharedHTTP) -> None:
+    """Have the incarnations to come of what `agent_child` made share these connections."""
+    assert isinstance(spec.start, Birth)
+    spec.start.options = attrs.evolve(spec.start.options, http=http)
 
 
 @asynccontextmanager

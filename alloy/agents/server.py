@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import Any
 
 import attrs
@@ -45,6 +45,7 @@ from alloy.loop.middleware import Halt, Hooks
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
+from alloy.otp.process import Process
 from alloy.tools import Executor
 
 _log = logging.getLogger("alloy.agents")
@@ -92,6 +93,7 @@ class AgentServer(otp.Server):
         self._connections = Connections(options.http)
         self._executor = options.executor or Executor()
         self._takes_in = True
+        self._draining_since: float | None = None
         self._is_working = False
         self._born = trio.current_time()
 
@@ -182,7 +184,7 @@ class AgentServer(otp.Server):
                 self._refuse_while_busy("set_model")
                 state.agent = state.agent.evolve(model=model)
             case StopIntake():
-                self._takes_in = False
+                self._begin_drain()
             case _:
                 raise TypeError(f"an agent server takes no {request!r}")
         return None
@@ -284,19 +286,27 @@ class AgentServer(otp.Server):
         serving.set(state)
         try:
             with shelter:
-                while state.queue:
-                    entry = state.current = state.queue.popleft()
-                    try:
-                        await self._serve(entry)
-                    finally:
-                        if not entry.done.is_set():
-                            entry.die_with(me)
-                        state.settle(entry)
-                        state.current = None
-                        self._requeue_unsent()
+                while state.queue:  # looked at again after the executor was closed, which takes a while
+                    async with nullcontext() if self.options.executor is not None else self._executor:
+                        while state.queue:
+                            await self._serve_next(me)
         finally:
             self._is_working = False
             done.set()
+
+    async def _serve_next(self, me: otp.Ref) -> None:
+        """Serve one request to its end; whatever happens, nobody is left waiting for it."""
+        state = self.state
+        entry = state.current = state.queue.popleft()
+        try:
+            await self._serve(entry)
+        finally:
+            if not entry.done.is_set():
+                entry.die_with(me)
+            self._report_drain(entry)
+            state.settle(entry)
+            state.current = None
+            self._requeue_unsent()
 
     async def _usher(self, shelter: trio.CancelScope, done: trio.Event) -> None:
         """When the server is stopped, let the run under way end within the time to drain; when killed, cut it."""
@@ -305,11 +315,25 @@ class AgentServer(otp.Server):
             await done.wait()
         finally:
             if not done.is_set():
-                self._takes_in = False
-                killed = process is None or process.kill_scope.cancel_called
+                killed = process is None or _is_killed(process)
                 crashed = process is not None and isinstance(process.requested, otp.Crash)
+                if not crashed:
+                    self._begin_drain()
                 limit = 0.0 if killed or crashed else self.options.drain
                 shelter.deadline = trio.current_time() + limit
+
+    def _begin_drain(self) -> None:
+        self._takes_in = False
+        if self._draining_since is None:
+            self._draining_since = trio.current_time()
+
+    def _report_drain(self, entry: Entry) -> None:
+        """Log what became of a run that was on when the server was told to stop."""
+        if self._draining_since is not None:
+            how = "finished" if entry.is_finished else "cancelled"
+            seconds = trio.current_time() - self._draining_since
+            args = (self.state.agent.name, self.state.id, entry.id, how, seconds)
+            _log.info("agent %r was stopped: session %s, request %s: %s after %.1f s", *args)
 
     async def _serve(self, entry: Entry) -> None:
         """Run one request and give it its outcome. What is not an AlloyError is a bug, and crashes the server."""
@@ -376,6 +400,15 @@ class AgentServer(otp.Server):
             state.queue.appendleft(entry)
         state.steering.clear()
         state.follow_ups.clear()
+
+
+def _is_killed(process: Process | None) -> bool:
+    """Whether it, or a supervisor above it, was killed."""
+    while process is not None:
+        if process.kill_scope.cancel_called:
+            return True
+        process = process.parent
+    return False
 
 
 def _is_final(reason: otp.ExitReason) -> bool:

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--no-discover", action="store_true", help="leave out the files of .alloy/context")
     one.add_argument("--json", action="store_true", help="print the events instead, one JSON object a line")
 
-    commands.add_parser("demo", help="see an agent work, offline, with real file tools in a temporary folder")
+    commands.add_parser("demo", help="see a team work, offline, and one of its servers crash and come back")
     return parser
 
 

@@ -33,9 +33,9 @@ class Renderer:
             case alloy.MessageFinished():
                 self._end_line()
             case alloy.ToolStarted(call=call):
-                self.note(f"→ {call.name}({_arguments(call)})")
+                self.note(f"→ {call.name}({arguments_line(call)})")
             case alloy.ToolFinished(record=record, result=result):
-                self.note(f"← {record.name}: {record.outcome}, {record.duration:.2f} s: {_first_line(result.text)}")
+                self.note(f"← {record.name}: {record.outcome}, {record.duration:.2f} s: {first_line(result.text)}")
             case alloy.Retrying(error=error, delay=delay):
                 self.note(f"{type(error).__name__}: {error}; trying again in {delay:.1f} s")
             case alloy.Retracted():
@@ -73,11 +73,13 @@ class Renderer:
             self._open_line = False
 
 
-def _arguments(call: alloy.ToolCall) -> str:
+def arguments_line(call: alloy.ToolCall) -> str:
+    """A call's arguments, as in a Python call, cut to `WIDTH`."""
     return _short(", ".join(f"{name}={value!r}" for name, value in call.arguments.items()))
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
+    """The first line of a text, cut to `WIDTH`, and how many lines more there are."""
     lines = text.splitlines()
     more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
     return _short(lines[0] if lines else "") + more

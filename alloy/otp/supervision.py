@@ -173,7 +173,7 @@ class SupervisorProcess(Process):
         process.nursery = self.nest
         process.starter = parked = Parked()
         self.context.run(self._spawn, process)
-        self.waiting_on = process.mailbox
+        self.wait_for(process.mailbox)
         try:
             if not await parked.wait(self.system.deadlines, child.spec.start_timeout):
                 process.kill()

@@ -68,7 +68,7 @@ class TokenFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
 
     def read(self) -> Token:
         """Read the token. It blocks.

@@ -82,7 +82,7 @@ class GeminiDecoder(FrameDecoder):
         self._chunk(body, deltas, in_stream=False)
         if not body.get("candidates") and not self.is_complete:
             raise ValueError("an answer without a candidate")
-        self.is_complete = True
+        self.complete()
 
     def finish(self, deltas: list[Delta]) -> None:
         """Hand out what is only whole now: where the text comes from, and why the model stopped."""
@@ -106,7 +106,8 @@ class GeminiDecoder(FrameDecoder):
             self._candidate(candidate, deltas)
         match chunk.get("promptFeedback"):
             case {"blockReason": str() as word} as feedback:
-                self._stop, self._is_blocked, self.is_complete = word, True, True
+                self._stop, self._is_blocked = word, True
+                self.complete()
                 self._stop_detail["promptFeedback"] = feedback
         if usage := chunk.get("usageMetadata"):
             # Each report is a total so far; a later one may lack what an earlier one had.
@@ -121,7 +122,7 @@ class GeminiDecoder(FrameDecoder):
         self._stop_detail |= {name: value for name in _KEPT_WITH_STOP if (value := candidate.get(name))}
         if word := candidate.get("finishReason"):
             self._stop = word
-            self.is_complete = True
+            self.complete()
 
     def _part(self, part: Mapping[str, JSON], deltas: list[Delta]) -> None:
         signature = part.get("thoughtSignature")

@@ -114,9 +114,9 @@ class Encoders:
     """What encodes messages for one profile."""
 
     def __init__(self, profile: Profile) -> None:
-        self.wire = PerMessage(partial(wire_of, profile=profile))
-        self.parts = PerMessage(partial(parts_of, profile=profile))
-        self.answers_tools = profile.answer_after_tools
+        self.wire: PerMessage[tuple[bytes, ...]] = PerMessage(partial(wire_of, profile=profile))
+        self.parts: PerMessage[bytes] = PerMessage(partial(parts_of, profile=profile))
+        self.answers_tools: bool = profile.answer_after_tools
 
 
 def _user(messages: Sequence[Message], before: Message | None, encoders: Encoders) -> Iterator[bytes]:

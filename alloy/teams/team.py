@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,7 +14,7 @@ import trio
 from alloy import otp
 from alloy.agents import AgentRef, Subscription
 from alloy.agents.backlog import Backlog
-from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team
+from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect
 from alloy.api import SharedHTTP, open_http
 from alloy.errors import AlloyError
 from alloy.llm.message import Prompt, mint
@@ -90,18 +91,17 @@ class Team(Mapping[str, AgentRef[Any]]):
             _check_member(key, agent)
         self.name: str = name or mint("team")
         self.shared: Any = {} if shared is None else shared
-        self._agents = dict(members)
         self._strategy = otp.Strategy(strategy)
         self._restart = otp.Restart(restart)
-        self._http = http
+        self._given_http = self._http = http
         self._given = {"pubsub": pubsub, "deps": deps, **options}
         self._max_restarts = max_restarts
         self._max_seconds = max_seconds
-        self._members: dict[str, _Member] = {}
         self._tape = Tape()
         self._backlog = Backlog()
         self._tape.add(self._backlog)
         self._executor = Executor()
+        self._members = {key: self._member(key, agent) for key, agent in members.items()}
         self._open = AsyncExitStack()
         self._root: otp.Ref | None = None
 
@@ -109,11 +109,8 @@ class Team(Mapping[str, AgentRef[Any]]):
         if self._root is not None:
             raise RuntimeError(f"the team {self.name!r} was opened before; make a new one")
         try:
-            if self._http is None:
-                self._http = await self._open.enter_async_context(open_http())
-            await self._open.enter_async_context(self._executor)
-            self._members = {key: self._member(key, agent) for key, agent in self._agents.items()}
-            self._root = await self._open.enter_async_context(otp.open_system(self._supervisor(), grace=float("inf")))
+            await self._open.enter_async_context(self._means())
+            await self._open.enter_async_context(otp.open_system(self._supervisor(), grace=float("inf")))
         except BaseException:
             await self._open.aclose()
             raise
@@ -121,18 +118,37 @@ class Team(Mapping[str, AgentRef[Any]]):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return bool(await self._open.__aexit__(kind, error, trace))
+    ) -> bool | None:
+        return await self._open.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _means(self) -> AsyncIterator[None]:
+        """What the members share, for as long as the block runs."""
+        async with AsyncExitStack() as opened:
+            http = self._given_http
+            if http is None:
+                http = await opened.enter_async_context(open_http())
+            await opened.enter_async_context(self._executor)
+            self._http = http
+            for member in self._members.values():
+                connect(member.spec, http)
+            yield
 
     def _supervisor(self) -> otp.Supervisor:
+        """That of all members, for one incarnation of the team. Its `init` makes it the team's root."""
         children = [self._child(member) for member in self._members.values()]
         if self._strategy is otp.Strategy.ONE_FOR_ONE:
-            return otp.Supervisor(children=children)
-        return self._patient(children, self._strategy)
+            return TeamSupervisor(team=self, children=children)
+        return self._patient(children, self._strategy, partial(TeamSupervisor, team=self))
 
-    def _patient(self, children: Sequence[otp.ChildSpec], strategy: otp.Strategy) -> otp.Supervisor:
+    def _patient(
+        self,
+        children: Sequence[otp.ChildSpec],
+        strategy: otp.Strategy,
+        make: Callable[..., otp.Supervisor] = otp.Supervisor,
+    ) -> otp.Supervisor:
         """A supervisor that waits longer after each crash, and gives up at one too many."""
-        return otp.Supervisor(
+        return make(
             children=children,
             strategy=strategy,
             max_restarts=self._max_restarts,
@@ -307,6 +323,15 @@ class Team(Mapping[str, AgentRef[Any]]):
 
     # Looking at it.
 
+    @property
+    def root(self) -> otp.Ref:
+        """The supervisor of all members, for `otp.tree`, `otp.watch_events` and the like.
+
+        Raises:
+            RuntimeError: the team was never open.
+        """
+        return self._running()
+
     def usage(self) -> Usage:
         """What all members have used."""
         return sum((member.ref.used() for member in self._members.values()), Usage())
@@ -329,6 +354,16 @@ class Team(Mapping[str, AgentRef[Any]]):
         finally:
             self._tape.remove(subscription)
             subscription.close()
+
+
+@attrs.define(eq=False, kw_only=True)
+class TeamSupervisor(otp.Supervisor):
+    """The supervisor of a team's members, which the team administers."""
+
+    team: Team
+
+    async def init(self) -> None:
+        self.team._root = otp.self_()
 
 
 def _check_member(name: object, agent: object) -> None:

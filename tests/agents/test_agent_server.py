@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -429,6 +430,43 @@ async def test_leaving_the_block_drains_and_then_cuts(autojump_clock: MockClock)
         await trio.sleep(1)
 
     assert trio.current_time() == 8
+
+
+async def test_what_became_of_a_run_when_its_server_was_stopped_is_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "alloy.agents")
+    patient = agent(calls("nap", seconds=20), says("x"), name="patient")
+    async with alloy.open_agent(patient, session_id="s1") as ref:
+        await ref.send_message("go", request_id="r1")
+        await trio.sleep(5)
+    async with alloy.open_agent(agent(hangs(), name="stuck"), session_id="s2", drain=7) as ref:
+        await ref.send_message("go", request_id="r2")
+        await trio.sleep(1)
+    async with alloy.open_agent(agent(hangs(), name="told"), session_id="s3") as ref:
+        await ref.send_message("go", request_id="r3")
+        await ref.stop(drain=3)
+    async with alloy.open_agent(agent(says("x"), name="idle")) as ref:
+        await ref.chat("go")
+
+    assert [record.getMessage() for record in caplog.records if record.name == "alloy.agents"] == [
+        "agent 'patient' was stopped: session s1, request r1: finished after 15.0 s",
+        "agent 'stuck' was stopped: session s2, request r2: cancelled after 7.0 s",
+        "agent 'told' was stopped: session s3, request r3: cancelled after 3.0 s",
+    ]
+
+
+async def test_killing_a_supervisor_above_cuts_the_run_at_once(autojump_clock: MockClock) -> None:
+    spec = alloy.agent_child(agent(hangs()))
+    small = otp.ChildSpec(start=lambda: otp.Supervisor(children=[spec]), id="small", restart="temporary")
+    async with otp.open_system(otp.Supervisor(children=[small])) as root:
+        await alloy.agents.agent_ref(spec).send_message("go")
+        (child,) = await otp.which_children(root)
+        assert isinstance(child.ref, otp.Ref)
+        otp.exit(child.ref, otp.Killed())
+        await otp.wait_down(child.ref)
+
+        assert trio.current_time() == 0
 
 
 async def test_a_broken_answer_costs_its_request_and_no_more(autojump_clock: MockClock) -> None:

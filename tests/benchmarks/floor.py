@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -53,6 +53,11 @@ class Floor:
 
     def make(self, number: int) -> object:
         return {"messages": [{"role": "system", "content": SYSTEM}], "client": self.client, "tools": {"add": self._add}}
+
+    @asynccontextmanager
+    async def agents(self, model: str, count: int) -> AsyncIterator[list[Callable[[], Awaitable[str]]]]:
+        """So many that can each be asked once."""
+        yield [partial(self.loop, model)] * count
 
     async def _run(
         self, model: str, function: Callable[..., Awaitable[int]], tool: dict[str, Any], history: int = 0

@@ -104,6 +104,40 @@ async def agents(side: Any, count: int) -> float:
     return clock.cpu / (count * REQUESTS) * 1e6
 
 
+async def ask_all(agents: Sequence[Callable[[], Awaitable[str]]]) -> None:
+    import trio
+
+    async with trio.open_nursery() as nursery:
+        for ask in agents:
+            nursery.start_soon(ask)
+
+
+async def servers(side: Any, count: int = 1000) -> float:
+    await side.loop("loop-10")
+    async with side.agents("loop-10-l50", count) as agents:
+        with Clock() as clock:
+            await ask_all(agents)
+    return clock.cpu / (count * REQUESTS) * 1e6
+
+
+async def servers_running(side: Any, count: int = 1000) -> float:
+    await side.loop("loop-10")
+    async with side.agents("loop-10-l50", count) as agents:
+        gc.collect()
+        before = resident_kib()
+        await ask_all(agents)
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / count
+
+
+async def servers_idle(side: Any, count: int = 2000) -> float:
+    async with side.agents("loop-10", 20):
+        gc.collect()
+        before = resident_kib()
+        async with side.agents("loop-10", count):
+            gc.collect()
+            return (resident_kib() - before) / count
+
+
 async def idle(side: Any) -> float:
     kept = [side.make(number) for number in range(20)]
     gc.collect()
@@ -135,6 +169,9 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "idle": idle,
     "instructions_loop": instructions_loop,
     "instructions_stream": instructions_stream,
+    "servers": servers,
+    "servers_running": servers_running,
+    "servers_idle": servers_idle,
     "agents_10": lambda side: agents(side, 10),
     "agents_300": lambda side: agents(side, 300),
     "agents_1000": lambda side: agents(side, 1000),

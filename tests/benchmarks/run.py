@@ -5,8 +5,9 @@ process of its own, on one core, with the server on another. A row is the median
 the ratios pair by pair: only the ratio means something on another machine.
 
 `floor` is a hand-written loop on httpx.AsyncClient, trio and stdlib json (`floor.py`); `alloy` is the
-public API (`subject.py`). Instructions are counted by callgrind (Debian: valgrind): hardly moved by a
-busy machine, but without the kernel's work.
+public API (`subject.py`); many at once compare with the same loop over a free list of connections
+(`freelist.py`). Instructions are counted by callgrind (Debian: valgrind): hardly moved by a busy machine,
+but without the kernel's work.
 """
 
 from __future__ import annotations
@@ -64,6 +65,13 @@ STAGES: dict[str, list[Row]] = {
         Row("300 agents at once: CPU µs per request", "agents_300"),
         Row("alloy, 300 agents against 10: CPU µs per request", "agents_300", "agents_10", "subject"),
         Row("alloy, 1,000 agents against 10: CPU µs per request", "agents_1000", "agents_10", "subject"),
+    ],
+    "servers": [
+        Row(
+            "1,000 agent servers at once, against loops on a free list: CPU µs per request", "servers", other="freelist"
+        ),
+        Row("the same: KiB of each while it runs", "servers_running", other="freelist", pairs=3),
+        Row("alloy, idle agent server against an Agent: KiB", "servers_idle", "idle", "subject", pairs=3),
     ],
 }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import trio
 
 import alloy
+from alloy import otp
+from alloy.agents import agent_ref
 from task import PROMPT, SYSTEM, history_texts
 
 
@@ -51,6 +53,20 @@ class Subject:
 
     def make(self, number: int) -> object:
         return alloy.Agent(model=self.model("loop-10"), system_prompt=SYSTEM, tools=[add], name=f"agent-{number}")
+
+    @asynccontextmanager
+    async def agents(self, model: str, count: int) -> AsyncIterator[list[Callable[[], Awaitable[str]]]]:
+        """So many agent servers under one supervisor, each to be asked once."""
+        agent = alloy.Agent(
+            model=self.model(model), system_prompt=SYSTEM, tools=[add], limits=alloy.Limits(max_turns=20)
+        )
+        specs = [alloy.agent_child(agent.evolve(name=f"agent-{n}"), id=n, http=self.http) for n in range(count)]
+
+        async def ask(spec: otp.ChildSpec) -> str:
+            return (await agent_ref(spec).chat(PROMPT)).unwrap()
+
+        async with otp.open_system(otp.Supervisor(children=specs)):
+            yield [partial(ask, spec) for spec in specs]
 
     async def _run(self, model: str, tool: Any, history: int = 0) -> str:
         result = await alloy.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,13 +23,56 @@ def alloy(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> su
     return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.works("`alloy demo`: an agent with real file tools, offline, without a key")
-def test_the_demo_runs_offline_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.works(
+    "`alloy demo`: a team with real file tools, where a server crashes and comes back; offline, without a key"
+)
+def test_the_demo_shows_a_crash_and_the_restart_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done = alloy("demo", cwd=tmp_path, TMPDIR=str(tmp_path))
 
+    lines = done.stderr.splitlines()
+    crash = """Crash(exc=AttributeError("'ToolMessage' object has no attribute 'text'"))"""
     assert done.returncode == 0
-    assert done.stdout == "The list has 3 entries: apples, bread, oat milk.\n"
-    assert "→ edit_file(path='shopping.txt', old='milk', new='oat milk')" in done.stderr
+    assert done.stdout == "shopping.txt has 3 entries: apples, bread, oat milk.\n"
+    assert "writer → edit_file(path='shopping.txt', old='milk', new='oat milk')" in lines
+    (report,) = [line for line in lines if line.startswith("alloy.otp: ")]
+    assert report.startswith(f"alloy.otp: process 'checker' ended: {crash} (+")
+    assert lines.count("lead → checker(prompt='Read shopping.txt and tell what is on it.')") == 2
+    supervised = [re.sub(r"0\.\d s", "0.5 s", line) for line in lines if line.startswith("supervisor: ")]
+    assert supervised[:-1] == [
+        f"supervisor: checker #7 ended: {crash}",
+        "supervisor: checker starts again in 0.5 s",
+        "supervisor: checker #8 started",
+        "supervisor: checker #8 ended: Shutdown(detail=None)",
+        "supervisor: checker #6 ended: Shutdown(detail=None)",
+        "supervisor: writer #5 ended: Shutdown(detail=None)",
+        "supervisor: writer #4 ended: Shutdown(detail=None)",
+        "supervisor: lead #3 ended: Shutdown(detail=None)",
+        "supervisor: lead #2 ended: Shutdown(detail=None)",
+    ]
+    assert supervised[-1].endswith(" #1 ended: Shutdown(detail=None)")
+    assert [line.strip(" └─") for line in lines if "└─ checker" in line and "(Supervisor)" not in line] == [
+        "checker #7 (AgentServer) running",
+        "checker restarting",
+        "checker #8 (AgentServer) running, restarts: 1",
+    ]
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_can_be_interrupted_between_the_crash_and_the_restart(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-m", "alloy", "demo"]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "starts again in" not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+
+    assert process.returncode == 130
+    assert rest.endswith("alloy: interrupted\n")
+    assert "#8 started" not in rest
+    assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
 
 
