@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from alloy.otp.context import Carried, marked, snapshot
 from alloy.otp.errors import CallTimeout, MailboxFull, ServerExited
@@ -233,6 +233,7 @@ class Mailbox:
         self.pending.add(call)
         self.inlet.send_nowait(signal)
 
+    @enable_ki_protection
     async def wait_room(self, cast: Cast) -> None:
         """Block until `cast` is queued, or the process is dead; cancelled, it is in no queue."""
         room = Room(cast)

@@ -8,7 +8,13 @@ from inspect import isawaitable
 from typing import Any, TypeVar
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled, wait_task_rescheduled
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+    enable_ki_protection,
+    wait_task_rescheduled,
+)
 
 from alloy.otp.address import Address, Ref, find, resolve
 from alloy.otp.context import current_process, snapshot, waiting_loop
@@ -24,6 +30,7 @@ from alloy.otp.server import Request
 T = TypeVar("T")
 
 
+@enable_ki_protection
 async def call(
     to: Address,
     request: Request[T],
@@ -202,6 +209,7 @@ class SystemCall:
             self.slot.reply(value)
 
 
+@enable_ki_protection
 async def system_call(
     to: Address,
     action: Callable[[Process], object],

@@ -383,6 +383,7 @@ class Process:
             self.kill_scope.cancel(reason="killed")
             self.system.report_stuck(self)
 
+    @enable_ki_protection
     async def join(self, seconds: float = float("inf")) -> bool:
         """Block until it is dead; False if `seconds` went by before."""
         if not self.ref.alive:

@@ -116,7 +116,7 @@ class PubSub:
                 broadcast of this subscription, with a `Lagged` before what is left; "exit" ends the
                 subscriber with `Shutdown("overflow")`.
         """
-        process = here("PubSub.subscribe")
+        process = here("PubSub.listen")
         check_overflow(overflow)
         subscriptions = self._subscriptions.setdefault(strict(topic), {})
         if process in subscriptions:
@@ -128,7 +128,7 @@ class PubSub:
 
     def unsubscribe(self, topic: Hashable) -> None:
         """Undo `subscribe`; nothing if there is none. What waits already still comes."""
-        process = here("PubSub.unsubscribe")
+        process = here("the block of PubSub.listen")
         self._topics_of.get(process, set()).discard(strict(topic))
         self._drop(strict(topic), process)
 

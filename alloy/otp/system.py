@@ -84,6 +84,7 @@ class Root:
                 if signals:
                     nursery.start_soon(self.obey_signals, name="signals")
 
+    @enable_ki_protection
     async def wait_up(self) -> None:
         """Block until all of the tree is up.
 
