@@ -1,8 +1,9 @@
-"""The root of every error of alloy, and the one place where exception groups end."""
+"""The root of every error of alloy, the one place where exception groups end, and the hint at what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -67,3 +68,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def closest_of(name: str, known: Iterable[str]) -> str:
+    """The question whether the closest of these names was meant; empty if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -9,8 +9,9 @@ import attrs
 import trio
 
 from alloy import otp
+from alloy.errors import closest_of
 from alloy.llm.message import UserMessage
-from alloy.loop.agent import Agent, as_fields, closest_of
+from alloy.loop.agent import Agent, as_fields
 from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
 from alloy.loop.result import Result, Status

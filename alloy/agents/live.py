@@ -13,8 +13,9 @@ from alloy.agents.ref import AgentRef
 from alloy.agents.server import AgentServer, Options
 from alloy.agents.session_state import SessionState
 from alloy.api import SharedHTTP
+from alloy.errors import closest_of
 from alloy.llm.message import mint
-from alloy.loop.agent import Agent, closest_of
+from alloy.loop.agent import Agent
 from alloy.loop.result import Out
 
 MAX_RESTARTS, MAX_SECONDS = 5, 60.0

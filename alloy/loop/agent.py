@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypedDict
 
 import attrs
 
+from alloy.errors import closest_of
 from alloy.llm.driver import Retry
 from alloy.llm.provider import Model
 from alloy.llm.request import Settings
@@ -141,12 +141,6 @@ def as_fields(changes: Mapping[str, Any], limits: Limits = Limits(), *, also: It
     if "max_turns" in fields:
         fields["limits"] = attrs.evolve(fields.get("limits", limits), max_turns=fields.pop("max_turns"))
     return fields
-
-
-def closest_of(name: str, known: Iterable[str]) -> str:
-    """The question whether the closest of these names was meant; empty if none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 
+from alloy.errors import closest_of
 from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.providers.anthropic import AnthropicMessages
@@ -281,23 +281,17 @@ def _parse(spec: str) -> tuple[Vendor, str]:
     vendor = VENDORS.get(name)
     if vendor is None:
         what = f"unknown vendor {name!r}" if colon else f"{spec!r} names no vendor; write 'vendor:model'"
-        raise ValueError(f"{what}; known: {', '.join(VENDORS)}{closest(name, VENDORS)}")
+        raise ValueError(f"{what}; known: {', '.join(VENDORS)}{closest_of(name, VENDORS)}")
     if not model.strip():
         raise ValueError(f"{spec!r} names no model; write '{name}:' and the model's name at the vendor")
     return vendor, model
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """The end of an error's message: the known name that was probably meant; empty if none is like it."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
     known = [field.name for field in attrs.fields(Profile)]
     for name in options:
         if name not in known:
-            raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest(name, known)}")
+            raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest_of(name, known)}")
     beginning = max(filter(model.startswith, vendor.models), key=len, default=None)
     of_model = vendor.models[beginning] if beginning is not None else {}
     return attrs.evolve(vendor.profile, **{**of_model, **options})

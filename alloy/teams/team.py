@@ -16,10 +16,10 @@ from alloy.agents import AgentRef, Subscription
 from alloy.agents.backlog import Backlog
 from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect
 from alloy.api import SharedHTTP, open_http
-from alloy.errors import AlloyError
+from alloy.errors import AlloyError, closest_of
 from alloy.llm.message import Prompt, mint
 from alloy.llm.usage import Usage
-from alloy.loop.agent import Agent, closest_of
+from alloy.loop.agent import Agent
 from alloy.loop.emitter import Tape
 from alloy.loop.errors import unknown_member
 from alloy.loop.result import Result, Status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import logging
 import re
@@ -15,7 +14,7 @@ from typing import Any, Self
 import attrs
 import trio
 
-from alloy.errors import sole_error, unwrap
+from alloy.errors import closest_of, sole_error, unwrap
 from alloy.llm.content import Outcome, ToolResult
 from alloy.tools.batch import Batch, BatchListener, Job, Running
 from alloy.tools.context import ToolContext
@@ -291,9 +290,7 @@ def _stretches(jobs: Sequence[Job]) -> Iterator[list[int]]:
 def _unknown(name: str, known: Sequence[str]) -> str:
     if not known:
         return f"there is no tool {name!r}; there are none"
-    closest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {closest[0]!r}?" if closest else "."
-    return f"there is no tool {name!r}{hint} The tools are: {', '.join(known)}"
+    return f"there is no tool {name!r}{closest_of(name, known) or '.'} The tools are: {', '.join(known)}"
 
 
 def _parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,31 +17,9 @@ from otp.servers import (
     child,
     running_tasks,
     settle,
-    system,
     worker,
 )
-
-
-@asynccontextmanager
-async def tasks(*others: otp.ChildSpec, **flags: Any) -> AsyncIterator[tuple[otp.TaskSupervisor, otp.Ref]]:
-    """A task supervisor, as the object that starts tasks, and the root above it."""
-    supervisor = otp.TaskSupervisor(**flags)
-    async with system(otp.ChildSpec(start=lambda: supervisor, id="tasks", restart="temporary"), *others) as root:
-        yield supervisor, root
-
-
-async def double(number: float) -> float:
-    await trio.sleep(number)
-    return 2 * number
-
-
-async def fail(*args: object) -> Any:
-    raise Boom("boom")
-
-
-async def wait(seconds: float) -> float:
-    await trio.sleep(seconds)
-    return seconds
+from otp.tasks import double, fail, tasks, wait
 
 
 async def test_a_stream_gives_the_results_in_the_order_of_the_items(autojump_clock: MockClock) -> None:
