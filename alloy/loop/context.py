@@ -1,0 +1,69 @@
+"""What the parts of one run share: its state, its model, its hooks, and whom it tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from alloy.llm.message import UserMessage
+from alloy.llm.provider import Model
+from alloy.loop.agent import Agent
+from alloy.loop.emitter import Emitter
+from alloy.loop.events import MessageAdded
+from alloy.loop.means import Means, Working
+from alloy.loop.middleware import Hooks
+from alloy.loop.prompt import system_prompt
+from alloy.loop.state import State
+
+
+@attrs.define(eq=False, kw_only=True)
+class RunContext:
+    """One run, for those who act in it: `turn` sets the course, `ask` asks the model, `act` runs the tools.
+
+    Attributes:
+        system: the system prompt, made once when the run starts, and again when another agent takes over.
+    """
+
+    state: State
+    model: Model
+    emitter: Emitter
+    means: Means
+    hooks: Hooks = attrs.field(init=False)
+    system: str = attrs.field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.hooks = Hooks(self.state.agent.middleware)
+
+    async def write_system_prompt(self) -> None:
+        """Make the system prompt of the agent of the moment.
+
+        Raises:
+            HookError: a `system_prompt` callable raised.
+        """
+        self.system = await system_prompt(self.state.info())
+
+    async def become(self, agent: Agent[Any]) -> None:
+        """Go on as another agent: its prompt, tools, model and limits."""
+        self.state.agent = agent
+        self.model = await self.means.connections.connect(agent.model)
+        self.hooks = Hooks(agent.middleware)
+        await self.write_system_prompt()
+
+    async def say(self, *messages: UserMessage) -> None:
+        """Add what somebody says to the history: all of it, before anything can be cancelled."""
+        self.state.messages += messages
+        for message in messages:
+            self.emitter.emit(MessageAdded, message)
+
+    def close_calls(self) -> None:
+        """Give every call of the last answer its result, if it has none yet."""
+        if (results := self.state.close_calls()) is not None:
+            self.emitter.emit(MessageAdded, results)
+
+    def working(self, call_id: str | None = None) -> Working:
+        """Who is at work, for whom it may ask."""
+        state = self.state
+        return Working(
+            session_id=state.session_id, agent_path=state.agent_path, tapes=self.emitter.tapes, call_id=call_id
+        )
