@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,10 @@ def test_a_vendor_s_model_is_replaced_by_the_scripted_one(spec: str, tmp_path: P
     snippets = snippets_of(f'```python\nmodel = "{spec}"\nassert model == "scripted:demo"\n```\n', tmp_path)
 
     run_snippets(snippets)
+
+
+def test_the_diagrams_are_what_their_script_draws() -> None:
+    drawings = runpy.run_path(str(DOCS / "diagrams.py"))["DRAWINGS"]
+
+    drawn = {f"{name}.svg": draw() for name, draw in drawings.items()}
+    assert drawn == {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "diagrams").glob("*.svg")}
