@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+import trio
 
 from alloy import otp
+from alloy.agents.options import Options
 from alloy.agents.ref import AgentRef
-from alloy.agents.server import AgentServer, Options
+from alloy.agents.server import TIDY_SECONDS, AgentServer
 from alloy.agents.session_state import SessionState
 from alloy.api import SharedHTTP
 from alloy.errors import closest_of
@@ -20,7 +22,6 @@ from alloy.loop.result import Out
 
 MAX_RESTARTS, MAX_SECONDS = 5, 60.0
 BACKOFF = otp.Backoff(base=0.5, cap=30.0)
-TIDY_SECONDS = 5.0  # for the end of a server, after its time to drain
 
 _OPTIONS = ("session_id", "deps", "http", "max_pending", "keep_results", "pubsub", "subscribe", "on_shutdown", "drain")
 
@@ -61,8 +62,23 @@ def agent_ref(spec: otp.ChildSpec) -> AgentRef[Any]:
 
 def connect(spec: otp.ChildSpec, http: SharedHTTP) -> None:
     """Have the incarnations to come of what `agent_child` made share these connections."""
+    birth = _birth_of(spec)
+    birth.options = attrs.evolve(birth.options, http=http)
+
+
+def leave(specs: Iterable[otp.ChildSpec], *, in_order: bool) -> None:
+    """The block that these agents live in is left: from now on count their times to drain, all at once.
+
+    Left by an exception – an error, a cancel, Ctrl-C – there is none: what is under way is cut.
+    """
+    now = trio.current_time()
+    for birth in map(_birth_of, specs):
+        birth.state.runs_end_by = now + birth.options.drain if in_order else now
+
+
+def _birth_of(spec: otp.ChildSpec) -> Birth:
     assert isinstance(spec.start, Birth)
-    spec.start.options = attrs.evolve(spec.start.options, http=http)
+    return spec.start
 
 
 @asynccontextmanager
@@ -71,7 +87,8 @@ async def open_agent(agent: Agent[Out], **options: Any) -> AsyncIterator[AgentRe
 
     A crash costs the request that was worked on; the server comes back, after a pause of 0.5 s that grows to 30 s,
     with its conversation and all that waits. The sixth crash within 60 s is one too many. Leaving the block lets
-    the run that is on end within `drain` seconds.
+    the run that is on end within `drain` seconds; leaving it by an exception – an error, a cancel, Ctrl-C – cuts it.
+    `session_end` and `on_shutdown` run either way, for 5 s at most.
 
     Args:
         agent: whom to bring to life.
@@ -85,7 +102,12 @@ async def open_agent(agent: Agent[Out], **options: Any) -> AsyncIterator[AgentRe
     spec, ref = _child(agent, None, otp.Restart.TRANSIENT, options)
     root = otp.Supervisor(children=[spec], max_restarts=MAX_RESTARTS, max_seconds=MAX_SECONDS, backoff=BACKOFF)
     async with otp.open_system(root, grace=float("inf")):
-        yield ref
+        try:
+            yield ref
+        except BaseException:
+            leave([spec], in_order=False)
+            raise
+        leave([spec], in_order=True)
 
 
 @attrs.define(eq=False)
@@ -109,30 +131,17 @@ def _child(
             raise TypeError(f"unknown option {name!r}{closest_of(name, _OPTIONS)}; known: {', '.join(_OPTIONS)}")
     session_id = given.pop("session_id", None) or mint("ses")
     options = Options(**given, **of_team)
-    _check(options)
+    options.check()
     state = SessionState(agent=agent, id=session_id, keep_results=options.keep_results, restart=restart)
     state.tape.add(state.backlog)
     spec = otp.ChildSpec(
         start=Birth(state, options),
         id=agent.name if id is None else id,
         restart=restart,
-        shutdown=options.drain + TIDY_SECONDS,
+        shutdown=options.drain + 2 * TIDY_SECONDS,  # its own limits come first
         keep_mailbox=True,
     )
     return spec, AgentRef(state)
-
-
-def _check(options: Options) -> None:
-    if options.max_pending < 0:
-        raise ValueError(f"max_pending must be 0 or more, got {options.max_pending!r}")
-    if options.keep_results < 1:
-        raise ValueError(f"keep_results must be 1 or more, got {options.keep_results!r}")
-    if not options.drain >= 0:
-        raise ValueError(f"drain must be 0 or more, got {options.drain!r}")
-    if options.subscribe and options.pubsub is None:
-        raise ValueError("subscribe needs a pubsub")
-    if options.on_shutdown is not None and not callable(options.on_shutdown):
-        raise TypeError(f"on_shutdown must be callable, got {options.on_shutdown!r}")
 
 
 child_of_team = _child

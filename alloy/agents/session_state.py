@@ -6,6 +6,7 @@ the conversation; whoever asked may withdraw, at once, what is theirs.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class SessionState:
         supervisor: who would bring the next one.
         over: why there will be no next one; None while there may be.
         waits_for: the agents that the current run waits for, and how often.
+        runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
     """
 
     agent: Agent[Any]
@@ -69,6 +71,7 @@ class SessionState:
     incarnations: int = 0
     last_error: str | None = None
     waits_for: dict[SessionState, int] = attrs.field(factory=dict)
+    runs_end_by: float = math.inf
 
     # The inbox of the run under way.
 

@@ -155,9 +155,9 @@ class Process:
         except BaseException as caught:
             reason = self._reason_for(unwrap(caught))
         if self.helpers is not None:
-            await self.helpers.end()
-            if isinstance(self.requested, Crash) and not is_abnormal(reason):
-                reason = self.requested  # a helper failed while it was being stopped
+            await self.helpers.end(in_order=not is_abnormal(reason))
+            if self.helpers.crash is not None and not is_abnormal(reason):
+                reason = self.helpers.crash  # of one that failed while it was being stopped
         if trio.current_effective_deadline() == -math.inf:  # killed, or a supervisor further up is
             return reason if isinstance(reason, Crash) else Killed()
         try:

@@ -91,12 +91,22 @@ class Server:
         check_seconds("seconds", seconds)
         self._process().idle = (trio.current_time() + seconds, message)
 
-    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run `fn(*args)` beside this server: its error is the server's, the server's end cancels it."""
+    def start_soon(
+        self, fn: Callable[..., Awaitable[object]], *args: object, grace: Callable[[], float] | None = None
+    ) -> None:
+        """Run `fn(*args)` beside this server: its error is the server's, the server's end cancels it.
+
+        Args:
+            fn: what to run.
+            args: for it.
+            grace: asked when the server is stopped in good order: for how many seconds `fn` may go on before it is
+                cancelled; the server waits for it. It must neither block nor raise. A crash or a kill, also one
+                that comes meanwhile, cancels at once.
+        """
         process = self._process()
         if process.helpers is None:
             process.helpers = Helpers(process)
-        process.helpers.start(fn, args)
+        process.helpers.start(fn, args, grace)
 
     def _process(self) -> Process:
         process = here("a message to the server")

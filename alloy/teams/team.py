@@ -14,7 +14,7 @@ import trio
 from alloy import otp
 from alloy.agents import AgentRef, Subscription
 from alloy.agents.backlog import Backlog
-from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect
+from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect, leave
 from alloy.api import SharedHTTP, open_http
 from alloy.errors import AlloyError, closest_of
 from alloy.llm.message import Prompt, mint
@@ -48,6 +48,9 @@ class Team(Mapping[str, AgentRef[Any]]):
     With `one_for_one` each member has a small supervisor of its own: a crash costs the request that it worked on, and
     a member that crashes too often is down while the others never notice. With `rest_for_one` and `one_for_all` they
     share one supervisor, and when that gives up the team is down: the block is cancelled and raises `SystemDown`.
+
+    Leaving the block lets the runs that are on end, all at once, within `drain` seconds; leaving it by an exception –
+    an error, a cancel, Ctrl-C – cuts them. `session_end` and `on_shutdown` run either way.
 
     Args:
         members: by name; each agent gets its key as its name.
@@ -119,6 +122,7 @@ class Team(Mapping[str, AgentRef[Any]]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        leave([member.spec for member in self._members.values()], in_order=kind is None)
         return await self._open.__aexit__(kind, error, trace)
 
     @asynccontextmanager

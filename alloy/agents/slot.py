@@ -1,0 +1,161 @@
+"""The run slot of an agent: where its one run is, and how that ends when the server does."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from typing import Any
+
+import attrs
+import trio
+
+from alloy import otp
+from alloy.agents.entry import Entry, PerRun
+from alloy.agents.options import Options
+from alloy.agents.run_graph import serving
+from alloy.agents.session_state import SessionState
+from alloy.api import Connections
+from alloy.llm.errors import AuthError
+from alloy.llm.message import mint
+from alloy.loop.emitter import Tape
+from alloy.loop.means import Means
+from alloy.loop.result import Result
+from alloy.loop.turn import Run
+from alloy.tools import Executor
+
+_log = logging.getLogger("alloy.agents")
+
+
+class RunSlot:
+    """Serves what waits in the session, one request after the other, in a task beside the server.
+
+    A server that is stopped in good order lets its run end within the time to drain; a crash or a kill cuts it.
+
+    Attributes:
+        connections: to the agent's models; whoever has the slot closes them.
+        executor: of its tools.
+        draining_since: when the slot was told to take nothing more up from outside; None before.
+    """
+
+    def __init__(self, state: SessionState, options: Options) -> None:
+        self.state = state
+        self.options = options
+        self.connections = Connections(options.http)
+        self.executor = options.executor or Executor()
+        self.draining_since: float | None = None
+        self._is_working = False
+
+    def take_up_work(self, server: otp.Server) -> None:
+        """Begin to serve what waits, if there is any and it is not being served."""
+        if self.state.queue and not self._is_working:
+            self._is_working = True
+            server.start_soon(self._work, grace=self.begin_drain)
+
+    def begin_drain(self) -> float:
+        """Take nothing more in; answers for how many seconds what is under way may go on."""
+        now = trio.current_time()
+        if self.draining_since is None:
+            self.draining_since = now
+        return min(self.options.drain, max(0.0, self.state.runs_end_by - now))
+
+    async def _work(self) -> None:
+        state = self.state
+        me = otp.self_()
+        serving.set(state)
+        try:
+            while state.queue:  # looked at again after the executor was closed, which takes a while
+                async with nullcontext() if self.options.executor is not None else self.executor:
+                    while state.queue:
+                        await self._serve_next(me)
+        finally:
+            self._is_working = False
+
+    async def _serve_next(self, me: otp.Ref) -> None:
+        """Serve one request to its end; whatever happens, nobody is left waiting for it."""
+        state = self.state
+        entry = state.current = state.queue.popleft()
+        try:
+            await self._serve(entry)
+        finally:
+            if not entry.done.is_set():
+                entry.die_with(me)
+            self._report_drain(entry)
+            state.settle(entry)
+            state.current = None
+            self._requeue_unsent()
+
+    async def _serve(self, entry: Entry) -> None:
+        """Run one request and give it its outcome. What is not an AlloyError is a bug, and crashes the server."""
+        state = self.state
+        scope = entry.scope = trio.CancelScope()
+        try:
+            run = await self._prepare(entry)
+        except Exception as error:
+            if (result := getattr(error, "result", None)) is None:
+                raise
+            self._conclude(entry, result)
+            return
+        state.run = run
+        try:
+            result = await run.execute(scope)
+        except BaseException:
+            state.absorb(run.snapshot())
+            raise
+        state.absorb(result)
+        self._conclude(entry, result)
+
+    async def _prepare(self, entry: Entry) -> Run:
+        state, options, caller = self.state, self.options, entry.caller
+        agent = state.agent.evolve(**entry.options.changes)
+        own = [Tape(entry.options.watchers)] if entry.options.watchers else []
+        tapes = [state.tape, *options.tapes, *own, *(caller.tapes if caller else ())]
+        means = Means(
+            connections=self.connections,
+            executor=self.executor,
+            members=options.members,
+            shared=options.shared,
+        )
+        return await Run.prepare(
+            agent,
+            entry.prompt,
+            means=means,
+            tapes=list(dict.fromkeys(tapes)),
+            history=state.messages,
+            deps=entry.options.deps if entry.options.has_deps else options.deps,
+            session_id=state.id,
+            agent_path=(*caller.agent_path, agent.name) if caller else (agent.name,),
+            parent_call_id=caller.call_id if caller else None,
+            inbox=state,
+            owns_session=False,
+        )
+
+    def _conclude(self, entry: Entry, result: Result[Any]) -> None:
+        state = self.state
+        first_of_all = state.incarnations == 1 and not any(m for m in state.messages if hasattr(m, "stop"))
+        result = attrs.evolve(result, request_id=entry.id)
+        if result.error is not None:
+            result.error.result = result
+            state.last_error = f"{type(result.error).__name__}: {result.error}"
+        entry.finish(result)
+        if self.options.pubsub is not None:
+            self.options.pubsub.broadcast(f"agent:{state.id}:responses", result)
+        if isinstance(result.error, AuthError) and first_of_all:
+            raise otp.Stop(otp.Shutdown(result.error))  # a wrong key: no restart will mend it
+
+    def _report_drain(self, entry: Entry) -> None:
+        """Log what became of a run that was on when the server was told to stop."""
+        if self.draining_since is not None:
+            how = "finished" if entry.is_finished else "cancelled"
+            seconds = trio.current_time() - self.draining_since
+            args = (self.state.agent.name, self.state.id, entry.id, how, seconds)
+            _log.info("agent %r was stopped: session %s, request %s: %s after %.1f s", *args)
+
+    def _requeue_unsent(self) -> None:
+        """What was said to a run that ended without it becomes requests of its own, before all others."""
+        state = self.state
+        for message in reversed((*state.steering, *state.follow_ups)):
+            entry = Entry(id=mint("req"), prompt=message, options=PerRun())
+            state.entries[entry.id] = entry
+            state.queue.appendleft(entry)
+        state.steering.clear()
+        state.follow_ups.clear()
