@@ -97,7 +97,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Every example runs to its end, offline and without a key."""
-    session.install("-e", ".[cli]")
+    session.install("-e", ".[cli,examples]")
     offline = ROOT / "tests/offline.py"
     for example in sorted((ROOT / "examples").glob("*.py")):
         session.chdir(session.create_tmp())
