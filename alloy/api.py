@@ -14,6 +14,7 @@ import trio
 from alloy.errors import sole_error
 from alloy.llm.limiter import Limiter
 from alloy.llm.message import Message, Prompt, as_user_message
+from alloy.llm.models import evolve_card
 from alloy.llm.provider import Model
 from alloy.llm.scripted import SCRIPTS, Script
 from alloy.loop.agent import Agent, AgentChanges, as_fields
@@ -46,7 +47,8 @@ def model(
         api_key: else it is taken from the vendor's environment variable, when this is called.
         base_url: for a proxy or a server of your own; `openai-compatible` needs one.
         headers: sent with each request, besides those that the vendor demands.
-        profile: fields of the vendor's profile to override.
+        profile: fields of the vendor's profile to override, and `window`, `max_output` (in tokens) and `price` (an
+            `alloy.Price`) where the table of models does not have this model, or has it wrong.
 
     Raises:
         ValueError: `spec` is not `"vendor:model"`, or the vendor is not known.
@@ -57,7 +59,9 @@ def model(
     if vendor == "scripted":
         if name not in SCRIPTS:
             raise ValueError(f"no script is called {name!r}; there are {', '.join(map(repr, SCRIPTS))}")
-        return Script(name, SCRIPTS[name])
+        script = Script(name, SCRIPTS[name])
+        script.card = evolve_card(script.card, profile)
+        return script
     from alloy.providers.vendors import model_for  # brings httpx, which `import alloy` must not
 
     return model_for(spec, api_key=api_key, base_url=base_url, headers=headers or {}, **profile)

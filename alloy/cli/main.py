@@ -10,7 +10,7 @@ from functools import partial
 
 import trio
 
-from alloy.cli import demo, run
+from alloy.cli import demo, models, run
 from alloy.errors import AlloyError
 from alloy.tools import core_tools
 from alloy.version import __version__
@@ -53,6 +53,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     return {
         "run": lambda options: trio.run(partial(run.command, options)),
         "demo": lambda options: trio.run(demo.command),
+        "models": models.command,
     }
 
 
@@ -83,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print the events instead, one JSON object a line")
 
     commands.add_parser("demo", help="see a team work, offline, and one of its servers crash and come back")
+
+    known = commands.add_parser("models", help="whom one can ask, whether there is a key, and what they cost")
+    known.add_argument("--json", action="store_true", help="print one JSON array instead")
     return parser
 
 

@@ -51,6 +51,7 @@ from alloy.llm.message import (
     ToolMessage,
     UserMessage,
 )
+from alloy.llm.models import ModelCard, Price
 from alloy.llm.provider import Model
 from alloy.llm.request import Request, Settings, ToolDefinition
 from alloy.llm.usage import Usage
@@ -74,11 +75,13 @@ __all__ = [
     "Message",
     "MissingKey",
     "Model",
+    "ModelCard",
     "NotFound",
     "Opaque",
     "Origin",
     "Outcome",
     "Overloaded",
+    "Price",
     "Prompt",
     "ProtocolError",
     "ProviderError",

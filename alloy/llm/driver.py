@@ -6,6 +6,7 @@ The decision is `retry_delay`, which is pure; `complete` acts on it.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from itertools import count
 from typing import Literal, Protocol
@@ -18,6 +19,7 @@ from alloy.llm.delta import Delta
 from alloy.llm.errors import ProviderError, RateLimited
 from alloy.llm.limiter import Limiter, estimate
 from alloy.llm.message import AssistantMessage
+from alloy.llm.models import with_cost
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
 
@@ -112,19 +114,20 @@ async def complete(
     gate = (limiter or Limiter()).gate(model.origin.vendor, model.account)
     for attempt in count(1):
         fold = Fold(model.origin)
+        begun_at = time.time()
         try:
             async with gate.passing(lambda: estimate(request)) as place, model.stream(request) as answer:
                 async for deltas in answer:
                     fold.add(deltas)
                     listener.deltas(fold, deltas)
                     await listener.room()
-                message = fold.message(cap)
+                message = _billed(fold.message(cap), model, request, begun_at)
                 if message.usage is not None:
                     place.tokens = message.usage.total_tokens
             return message
         except ProviderError as error:
-            if error.partial is None:
-                error.partial = fold.partial()
+            if error.partial is None and (partial := fold.partial()) is not None:
+                error.partial = _billed(partial, model, request, begun_at)
             delivered = fold.has_content
             remaining = trio.current_effective_deadline() - trio.current_time()
             delay = retry_delay(
@@ -139,3 +142,11 @@ async def complete(
             listener.retrying(error, attempt, delay)
         await trio.sleep(delay)
     raise AssertionError("unreachable")
+
+
+def _billed(message: AssistantMessage, model: Model, request: Request, at: float) -> AssistantMessage:
+    """The same answer, with what it cost."""
+    if message.usage is None:
+        return message
+    usage = with_cost(message.usage, model.card.price, request.settings.vendor, at=at)
+    return message if usage is message.usage else attrs.evolve(message, usage=usage)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from alloy.llm.content import Origin
 from alloy.llm.delta import Delta
+from alloy.llm.models import ModelCard
 from alloy.llm.request import Request
 
 Answer: TypeAlias = AsyncIterator[Sequence[Delta]]
@@ -30,6 +31,11 @@ class Model(Protocol):
     @property
     def account(self) -> Hashable:
         """Whose limits a call counts against: the same for all models that are asked with one key at one place."""
+        ...
+
+    @property
+    def card(self) -> ModelCard:
+        """How much it reads and writes, and what that costs, as far as is known."""
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:

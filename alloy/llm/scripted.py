@@ -30,6 +30,7 @@ from alloy.llm.delta import (
 from alloy.llm.errors import ProviderError, StreamTruncated
 from alloy.llm.history import last_user_text
 from alloy.llm.message import StopInfo, StopReason, ToolMessage, UserMessage
+from alloy.llm.models import ModelCard
 from alloy.llm.provider import Answer
 from alloy.llm.request import Request
 from alloy.llm.usage import Usage
@@ -93,12 +94,16 @@ class Script:
     Args:
         name: the model's name; it is known as `scripted:<name>`.
         author: asked for a step at each request, in order.
+
+    Attributes:
+        card: may be set. At first nothing is known but that a step's `usage` says what it costs, if anything.
     """
 
     def __init__(self, name: str, author: Author) -> None:
         self.name: str = f"scripted:{name}"
         self.origin: Origin = Origin("scripted", "scripted", "", name)
         self.account = ""
+        self.card: ModelCard = ModelCard(reports_cost=True)
         self._author = author
         self._call_numbers = count(1)
 

@@ -15,6 +15,7 @@ from alloy.llm.content import Origin
 from alloy.llm.delta import Begun, Delta, Noted, UsagePart
 from alloy.llm.errors import NotFound, ProviderError
 from alloy.llm.history import replay
+from alloy.llm.models import UNKNOWN, ModelCard
 from alloy.llm.provider import Answer
 from alloy.llm.request import Request
 from alloy.providers.credentials import ApiKey, Credentials
@@ -82,6 +83,7 @@ class VendorModel:
         base_url: what the dialect's paths are appended to.
         headers: sent besides the others, and instead of those of the same name.
         credentials: who asks.
+        card: how much the model reads and writes, and what that costs.
         http: what requests go over. `with_http` sets it.
 
     Raises:
@@ -95,6 +97,7 @@ class VendorModel:
     base_url: str
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, repr=False, hash=False)
     credentials: Credentials = attrs.field(factory=ApiKey, repr=False)
+    card: ModelCard = UNKNOWN
     http: HTTP | None = attrs.field(default=None, repr=False, eq=False)
     _target: Target = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(_target_of, takes_self=True))
     _first_headers: Mapping[str, str] = attrs.field(

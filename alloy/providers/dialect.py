@@ -80,7 +80,8 @@ class Profile:
         answer_after_tools: whether the model must have answered a tool's result before the user speaks again; if
             not, an answer is put there.
         context_window: tokens of context to ask for where the server has to be told; None leaves it to the server.
-        reports_cost: whether a number under `usage.cost` is what the answer costs in USD.
+        reports_cost: whether a number under `usage.cost` is what the answer costs in USD, and one under
+            `usage.cost_in_usd_ticks` in units of 1e-10 USD.
 
     Raises:
         TypeError, ValueError: a value is of the wrong type or out of its bounds.

@@ -8,7 +8,6 @@ Source: OpenAI, Chat Completions; OpenRouter, xAI, DeepSeek, Mistral and Groq, A
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 
 import attrs
 
@@ -29,6 +28,7 @@ from alloy.llm.delta import (
 from alloy.llm.message import StopInfo, StopReason
 from alloy.llm.usage import Usage
 from alloy.providers.classify import error_within
+from alloy.providers.cost import reported_cost
 from alloy.providers.dialect import FrameDecoder, Target, loads
 from alloy.providers.framing import Frame
 
@@ -317,7 +317,6 @@ def usage_of(raw: Mapping[str, JSON], *, reports_cost: bool) -> Usage:
     reasoning = _count(raw.get("completion_tokens_details") or {}, "reasoning_tokens")
     if reasoning and _count(raw, "total_tokens") >= prompt + completion + reasoning:
         completion += reasoning
-    cost = raw.get("cost")
     return Usage(
         input_tokens=prompt,
         output_tokens=completion,
@@ -325,7 +324,7 @@ def usage_of(raw: Mapping[str, JSON], *, reports_cost: bool) -> Usage:
         cache_write_tokens=_count(prompt_details, "cache_write_tokens"),
         reasoning_tokens=reasoning,
         requests=1,
-        cost=Decimal(str(cost)) if reports_cost and isinstance(cost, int | float) else None,
+        cost=reported_cost(raw) if reports_cost else None,
         context_tokens=prompt + completion,
         raw=raw,
     )

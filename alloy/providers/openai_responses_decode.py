@@ -6,7 +6,6 @@ Source: OpenAI, Responses API, "Streaming events", and its Python SDK 3.54.0; xA
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 
 import attrs
 
@@ -28,6 +27,7 @@ from alloy.llm.errors import ProviderError
 from alloy.llm.message import StopInfo, StopReason
 from alloy.llm.usage import Usage
 from alloy.providers.classify import error_within
+from alloy.providers.cost import reported_cost
 from alloy.providers.dialect import FrameDecoder, Target, loads
 from alloy.providers.framing import Frame
 
@@ -283,11 +283,10 @@ def usage_of(raw: Mapping[str, JSON], tools: Mapping[str, JSON], *, reports_cost
     Args:
         raw: `usage` of a response.
         tools: its `tool_usage`; xAI counts in `usage` itself.
-        reports_cost: whether `cost` is in USD. xAI's `cost_in_usd_ticks` stays in `raw`: nobody says what a tick is.
+        reports_cost: whether what it says of its cost is in USD.
     """
     input_details, output_details = raw.get("input_tokens_details") or {}, raw.get("output_tokens_details") or {}
     last = raw.get("context_details") or raw  # xAI: of the last pass, where its tools made several
-    cost = raw.get("cost")
     return Usage(
         input_tokens=_count(raw, "input_tokens"),
         output_tokens=_count(raw, "output_tokens"),
@@ -296,7 +295,7 @@ def usage_of(raw: Mapping[str, JSON], tools: Mapping[str, JSON], *, reports_cost
         reasoning_tokens=_count(output_details, "reasoning_tokens"),
         requests=1,
         server_tool_calls=_server_tool_calls(raw, tools),
-        cost=Decimal(str(cost)) if reports_cost and isinstance(cost, int | float) else None,
+        cost=reported_cost(raw) if reports_cost else None,
         context_tokens=_count(last, "input_tokens") + _count(last, "output_tokens"),
         raw=raw,
     )

@@ -12,6 +12,7 @@ import attrs
 from alloy.errors import closest_of
 from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
+from alloy.llm.models import CARD_FIELDS, ModelCard, card_for, evolve_card
 from alloy.providers.anthropic import AnthropicMessages
 from alloy.providers.client import VendorModel
 from alloy.providers.codex_auth import PlanToken, Token, TokenFile, server_at
@@ -170,7 +171,7 @@ VENDORS: Mapping[str, Vendor] = {
             path="/responses",
             base_url="https://api.x.ai/v1",
             variable="XAI_API_KEY",
-            profile=Profile(runs_custom_tools=True),
+            profile=Profile(runs_custom_tools=True, reports_cost=True),
             models=_XAI_MODELS,
         ),
         Vendor(
@@ -255,7 +256,8 @@ def model_for(
         api_key: instead of the one in the environment, which is read now.
         base_url: where requests go, without the path of the requests themselves.
         headers: sent with every request, besides the dialect's own.
-        profile: fields of `Profile` that are different from the vendor's usual ones.
+        profile: fields of `Profile` that are different from the vendor's usual ones, and of `ModelCard` that the table
+            of models does not have, or has wrong.
 
     Raises:
         ValueError: the vendor is not known, `spec` names no model, the base URL is missing or is none, or the
@@ -265,15 +267,31 @@ def model_for(
     """
     vendor, model = _parse(spec)
     endpoint = _endpoint(vendor, base_url)
+    of_card, of_profile = _sorted(profile)
+    chosen = _profile(vendor, model, of_profile)
+    card = _card(vendor, model, chosen, of_card)
+    if card.max_output is not None and card.max_output < chosen.max_output_tokens:
+        chosen = attrs.evolve(chosen, max_output_tokens=card.max_output)
     return VendorModel(
         name=spec,
         origin=Origin(vendor.dialect.name, vendor.name, endpoint, model),
         dialect=vendor.dialect,
-        profile=_profile(vendor, model, profile),
+        profile=chosen,
         base_url=endpoint,
         headers=dict(headers),
         credentials=_credentials(vendor, spec, api_key, endpoint),
+        card=card,
     )
+
+
+def variables(vendor: Vendor) -> tuple[str, ...]:
+    """The environment variables that may hold a vendor's key, or say in which file it is."""
+    return tuple(filter(None, (vendor.variable, vendor.other_variable, vendor.file_variable)))
+
+
+def has_key(vendor: Vendor) -> bool:
+    """One of them is set; whether the key is a good one nobody knows before it is used."""
+    return any(os.environ.get(name, "").strip() for name in variables(vendor))
 
 
 def _parse(spec: str) -> tuple[Vendor, str]:
@@ -287,11 +305,24 @@ def _parse(spec: str) -> tuple[Vendor, str]:
     return vendor, model
 
 
-def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
-    known = [field.name for field in attrs.fields(Profile)]
+def _sorted(options: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The options that are of the model's card, and those of its profile."""
+    known = [*CARD_FIELDS, *(field.name for field in attrs.fields(Profile))]
     for name in options:
         if name not in known:
             raise TypeError(f"unknown profile option {name!r}; known: {', '.join(known)}{closest_of(name, known)}")
+    of_card = {name: value for name, value in options.items() if name in CARD_FIELDS}
+    return of_card, {name: value for name, value in options.items() if name not in CARD_FIELDS}
+
+
+def _card(vendor: Vendor, model: str, profile: Profile, options: Mapping[str, Any]) -> ModelCard:
+    card = attrs.evolve(card_for(vendor.name, model), reports_cost=profile.reports_cost)
+    if profile.context_window is not None:  # which is all that the server is asked for
+        card = attrs.evolve(card, window=profile.context_window)
+    return evolve_card(card, options)
+
+
+def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
     beginning = max(filter(model.startswith, vendor.models), key=len, default=None)
     of_model = vendor.models[beginning] if beginning is not None else {}
     return attrs.evolve(vendor.profile, **{**of_model, **options})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import io
+import json
 import os
 import re
 import signal
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from alloy.cli import models
 from alloy.cli.main import main
 
 ROOT = str(Path(__file__).parents[2])
@@ -164,3 +168,39 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_its_tools(tmp_path: Path) ->
     assert b"Traceback" not in error
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_models_says_whom_one_can_ask_and_what_they_cost(tmp_path: Path) -> None:
+    done = alloy("models", cwd=tmp_path, ANTHROPIC_API_KEY="sk-ant-secret")
+
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert "anthropic ANTHROPIC_API_KEY is set" in lines
+    assert "google GOOGLE_API_KEY or GEMINI_API_KEY is not set" in lines
+    assert "ollama OLLAMA_API_KEY is not set, and not needed" in lines
+    assert "claude-sonnet-4-6 1,000,000 128,000 3 15 0.3 3.75" in lines
+    assert "gpt-6-astra 1,050,000 128,000 10 50 1 12.5 20 / 75 above 272,000" in lines
+    assert "sk-ant-secret" not in done.stdout
+
+
+def test_models_can_be_read_by_a_program(tmp_path: Path) -> None:
+    done = alloy("models", "--json", cwd=tmp_path, OPENAI_API_KEY="k")
+
+    vendors = {row["vendor"]: row for row in json.loads(done.stdout)}
+    assert vendors["openai"]["key_is_set"]
+    assert not vendors["xai"]["key_is_set"]
+    assert vendors["openai"]["models"]["gpt-5.4"]["price"]["long"]["output"] == "22.5"
+    assert vendors["codex"]["models"]["gpt-5.4"] == {"window": 1_050_000, "max_output": 128_000, "price": None}
+
+
+def test_models_are_a_table_with_lines_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+
+    models.command(argparse.Namespace(json=False), out)
+
+    assert "┏" in out.getvalue()
+    assert "claude-sonnet-4-6" in out.getvalue()
