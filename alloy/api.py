@@ -200,11 +200,11 @@ def _agent(agent: Agent[Any] | None, changes: Mapping[str, Any]) -> Agent[Any]:
     return agent.evolve(**changes) if changes else agent
 
 
-def open_http() -> AbstractAsyncContextManager[HTTP]:
+def open_http(limiter: Limiter | None = None) -> AbstractAsyncContextManager[HTTP]:
     """Connections for several runs to share, with nothing but the defaults."""
     from alloy.providers.http import HTTP
 
-    return HTTP()
+    return HTTP(limiter=limiter)
 
 
 class Connections:
@@ -216,11 +216,7 @@ class Connections:
     def __init__(self, http: HTTP | None = None) -> None:
         self._http = http
         self._opened = AsyncExitStack()
-
-    @property
-    def limiter(self) -> Limiter | None:
-        """That of the `HTTP`; None while there is none."""
-        return None if self._http is None else self._http.limiter
+        self.limiter: Limiter = Limiter() if http is None else http.limiter
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,7 +236,7 @@ class Connections:
         if not isinstance(target, VendorModel):
             return target
         if self._http is None:
-            self._http = await self._opened.enter_async_context(open_http())
+            self._http = await self._opened.enter_async_context(open_http(self.limiter))
         return target.with_http(self._http)
 
 

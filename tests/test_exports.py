@@ -56,7 +56,7 @@ NOT_YET = {
     "alloy": """
         resume recover Form Ask Logging Telemetry ApproveTools Budget
         Pending Approve Deny Answer Decision Compaction
-        FellBack Compacted ApprovalRequested ApprovalDecided BudgetWarning
+        Compacted ApprovalRequested ApprovalDecided BudgetWarning
         UnpricedModel
         StoreError Fenced UnknownSession CorruptStore UnknownVersion
     """,

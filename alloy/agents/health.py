@@ -15,7 +15,7 @@ class Health:
 
     Attributes:
         status: `"draining"` takes no new requests.
-        model: whom it asks.
+        model: whom it asks now, or else would ask first.
         request_id: the request that is worked on; None when idle.
         turn: of its run; 0 when idle.
         running_tools: the names of the tools that run now.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
 
@@ -250,11 +250,13 @@ class AgentRef(Generic[Out]):
         """
         await self._call(Reset())
 
-    async def set_model(self, model: str | Model) -> None:
-        """Ask another model from now on; the conversation stays.
+    async def set_model(self, model: str | Model | Sequence[str | Model]) -> None:
+        """Ask another model from now on, or the first of a fallback chain; the conversation stays.
 
         Raises:
             Busy: a run is on.
+            AuthError: there is a key for none of them.
+            ValueError, TypeError: this is no model.
         """
         await self._call(SetModel(model))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 
@@ -79,7 +80,7 @@ class Reset(otp.Request[None]):
 class SetModel(otp.Request[None]):
     """Ask another model from now on."""
 
-    model: str | Model | Any
+    model: str | Model | Sequence[str | Model]
 
 
 @attrs.frozen

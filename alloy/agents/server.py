@@ -34,8 +34,11 @@ from alloy.agents.requests import (
 )
 from alloy.agents.session_state import SessionState
 from alloy.agents.slot import RunSlot
+from alloy.llm.errors import AuthError
+from alloy.llm.fallback import name_of
 from alloy.llm.message import Message, UserMessage, as_user_message, mint
 from alloy.loop.events import Event
+from alloy.loop.means import connect_all
 from alloy.loop.middleware import Halt, Hooks
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
@@ -71,7 +74,7 @@ class AgentServer(otp.Server):
         me = otp.self_()
         parent = me.process.parent if me.process is not None else None
         state.up(me, parent.ref if parent is not None else None)
-        await self._slot.connections.connect(state.agent.model)
+        await connect_all(self._slot.connections, state.agent.models)
         halt = await Hooks(state.agent.middleware).session_start(state.session())
         if isinstance(halt, Halt):
             raise otp.Stop(otp.Shutdown(f"session_start halted: {halt.reason}"))
@@ -113,8 +116,8 @@ class AgentServer(otp.Server):
     async def handle_call(self, request: Any, reply_to: otp.ReplyTo[Any]) -> Any:
         """Answer at once; what is refused is raised in the caller."""
         try:
-            return self._answer(request)
-        except (Busy, QueueFull, UnknownRequest, otp.ServerExited, ValueError, TypeError) as error:
+            return await self._set_model(request) if isinstance(request, SetModel) else self._answer(request)
+        except (Busy, QueueFull, UnknownRequest, otp.ServerExited, AuthError, ValueError, TypeError) as error:
             reply_to.fail(error)
             return otp.NO_REPLY
 
@@ -141,14 +144,19 @@ class AgentServer(otp.Server):
             case Reset():
                 self._refuse_while_busy("reset")
                 state.messages = ()
-            case SetModel(model):
-                self._refuse_while_busy("set_model")
-                state.agent = state.agent.evolve(model=model)
             case StopIntake():
                 self._slot.begin_drain()
             case _:
                 raise TypeError(f"an agent server takes no {request!r}")
         return None
+
+    async def _set_model(self, request: SetModel) -> None:
+        """Only a model that can be asked: a wrong name fails here, and not in the next run."""
+        self._refuse_while_busy("set_model")
+        agent = self.state.agent.evolve(model=request.model)
+        await connect_all(self._slot.connections, agent.models)
+        self._refuse_while_busy("set_model")
+        self.state.agent = agent
 
     def _refuse_while_busy(self, what: str) -> None:
         if (current := self.state.current) is not None:
@@ -158,11 +166,10 @@ class AgentServer(otp.Server):
         state = self.state
         run = state.run.state if state.run is not None else None
         status = "draining" if self._slot.draining_since is not None else "idle" if state.current is None else "running"
-        model = state.agent.model
         return Health(
             status=status,  # type: ignore[arg-type]  # one of the words
             session_id=state.id,
-            model=model if isinstance(model, str) else model.name,
+            model=name_of(state.agent.models[0]) if state.run is None else state.run.context.model.name,
             request_id=state.current.id if state.current else None,
             turn=run.turn if run else 0,
             running_tools=run.batch.running if run and run.batch else (),

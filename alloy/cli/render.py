@@ -38,6 +38,8 @@ class Renderer:
                 self.note(f"← {record.name}: {record.outcome}, {record.duration:.2f} s: {first_line(result.text)}")
             case alloy.Retrying(error=error, delay=delay):
                 self.note(f"{type(error).__name__}: {error}; trying again in {delay:.1f} s")
+            case alloy.FellBack(old=old, new=new, error=error):
+                self.note(f"{old}: {type(error).__name__}: {error}; {new} is asked instead")
             case alloy.Retracted():
                 self.note("the answer broke off; it begins anew")
             case alloy.RunFinished(result=result):

@@ -1,4 +1,4 @@
-"""Asking a model until it has answered: retries live here and nowhere else.
+"""Asking one model until it has answered: retries live here and nowhere else. `alloy.llm.fallback` has the next.
 
 The decision is `retry_delay`, which is pure; `complete` acts on it.
 """
@@ -16,7 +16,7 @@ import trio
 
 from alloy.llm.completion import Fold
 from alloy.llm.delta import Delta
-from alloy.llm.errors import ProviderError, RateLimited
+from alloy.llm.errors import Overloaded, ProviderError, RateLimited
 from alloy.llm.limiter import Limiter, estimate
 from alloy.llm.message import AssistantMessage
 from alloy.llm.models import with_cost
@@ -73,7 +73,14 @@ class Listener(Protocol):
 
 
 def retry_delay(
-    retry: Retry, error: ProviderError, *, attempt: int, delivered: bool, remaining: float, draw: float
+    retry: Retry,
+    error: ProviderError,
+    *,
+    attempt: int,
+    delivered: bool,
+    remaining: float,
+    draw: float,
+    has_another: bool = False,
 ) -> float | None:
     """Decide whether to ask again: the seconds to wait before that, or None to give up.
 
@@ -84,12 +91,15 @@ def retry_delay(
         delivered: some of the answer has been handed on.
         remaining: seconds to the deadline, `math.inf` without one.
         draw: a random number from 0 to 1.
+        has_another: another model can be asked, which is better than to wait for one that is overloaded.
 
     Source: AWS Architecture Blog, "Exponential Backoff And Jitter", full jitter (read 2026-11-22).
     """
     if not error.retryable or attempt >= retry.attempts:
         return None
     if delivered and retry.on_partial == "raise":
+        return None
+    if has_another and isinstance(error, Overloaded):
         return None
     if error.retry_after is not None:
         delay = error.retry_after
@@ -101,14 +111,22 @@ def retry_delay(
 
 
 async def complete(
-    model: Model, request: Request, retry: Retry, listener: Listener, limiter: Limiter | None = None
+    model: Model,
+    request: Request,
+    retry: Retry,
+    listener: Listener,
+    limiter: Limiter | None = None,
+    *,
+    has_another: bool = False,
 ) -> AssistantMessage:
     """Ask `model` until it has answered in full, and return the answer.
 
     Each try passes the limiter's gate; a `RateLimited` closes it for all who ask with the same account.
+    With `has_another`, a model that is overloaded is not waited for.
 
     Raises:
-        ProviderError: the failure that `retry` does not allow to try again after; `.partial` has what had come.
+        ProviderError: the failure that `retry` does not allow to try again after; `.partial` has what had come,
+            and `.delivered` tells whether some of it was handed on.
     """
     cap = request.settings.max_output_tokens
     gate = (limiter or Limiter()).gate(model.origin.vendor, model.account)
@@ -128,10 +146,16 @@ async def complete(
         except ProviderError as error:
             if error.partial is None and (partial := fold.partial()) is not None:
                 error.partial = _billed(partial, model, request, begun_at)
-            delivered = fold.has_content
+            error.delivered = delivered = fold.has_content
             remaining = trio.current_effective_deadline() - trio.current_time()
             delay = retry_delay(
-                retry, error, attempt=attempt, delivered=delivered, remaining=remaining, draw=random.random()
+                retry,
+                error,
+                attempt=attempt,
+                delivered=delivered,
+                remaining=remaining,
+                draw=random.random(),
+                has_another=has_another,
             )
             if isinstance(error, RateLimited) and (wait := error.retry_after or delay or 0.0) <= retry.max_wait:
                 gate.close(wait)

@@ -48,6 +48,7 @@ class ProviderError(AlloyError):
         in_stream: the error came after the answer had begun.
         sent: the request may have reached the server, and may be billed.
         partial: what had come of the answer; None if nothing.
+        delivered: some of the answer had been handed on to whoever watches.
         retryable: the same request may succeed later; fixed by class.
     """
 
@@ -82,6 +83,7 @@ class ProviderError(AlloyError):
         self.in_stream = in_stream
         self.sent = sent
         self.partial = partial
+        self.delivered: bool = False
 
 
 class AuthError(ProviderError):

@@ -121,6 +121,30 @@ def replay(messages: Iterable[Message], target: Origin, *, other_model: OtherMod
     )
 
 
+NOBODY = Origin("", "", "", "")
+
+
+def without_reasoning(message: AssistantMessage) -> AssistantMessage:
+    """The answer as another vendor would see it: its text and calls, without reasoning and vendor state."""
+    return _replay_answer(message, NOBODY, _keep_all)
+
+
+def reasoning_lost(before: Iterable[Message], after: Iterable[Message]) -> tuple[str, ...]:
+    """Whose reasoning `after`, which `replay` made of `before`, does not hold any more, as `"vendor:model"`."""
+    lost = {
+        f"{old.origin.vendor}:{old.origin.model}": None
+        for old, new in zip(before, after, strict=True)
+        if isinstance(old, AssistantMessage) and old is not new and old.origin is not None
+        if isinstance(new, AssistantMessage) and _reasoning_in(new) < _reasoning_in(old)
+    }
+    return tuple(lost)
+
+
+def _reasoning_in(message: AssistantMessage) -> int:
+    thoughts = sum(1 + len(item.opaque) for item in message.content if isinstance(item, Thinking))
+    return thoughts + sum(opaque.type == "signature" for item in message.content for opaque in item.opaque)
+
+
 def _replay_answer(message: AssistantMessage, target: Origin, other_model: OtherModel) -> AssistantMessage:
     same = message.origin == target or message.origin is None
     if same and all(_is_own(item, target) for item in message.content):

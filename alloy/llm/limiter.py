@@ -1,11 +1,14 @@
 """One gate for all who ask the same vendor with the same key: so many at once, so many a minute.
 
+And one breaker for all who ask the same model of a chain: one that failed is passed over for a while.
+
 A place is held for one model call and no longer, never while an agent waits for another, so agents that call
 each other cannot block each other here.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
@@ -14,7 +17,9 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantMessage, Message, ToolMessage
+from alloy.llm.provider import Model
 from alloy.llm.request import Request
 
 MINUTE = 60.0
@@ -68,17 +73,23 @@ class Limiter:
 
     Args:
         rates: by the vendor's name.
+        cool_down: seconds for which a model that failed is passed over, in agents that have another to ask.
 
     Raises:
         TypeError: a rate is no `Rate`.
+        ValueError: `cool_down` is less than 0.
     """
 
-    def __init__(self, rates: Mapping[str, Rate] | None = None) -> None:
+    def __init__(self, rates: Mapping[str, Rate] | None = None, *, cool_down: float = 60.0) -> None:
+        if not cool_down >= 0:
+            raise ValueError(f"cool_down must be 0 or more, got {cool_down!r}")
         self._rates = dict(rates or {})
+        self._cool_down = cool_down
         for vendor, rate in self._rates.items():
             if not isinstance(rate, Rate):
                 raise TypeError(f"the rate of {vendor!r} must be a Rate, got {rate!r}")
         self._gates: dict[Hashable, Gate] = {}
+        self._breakers: dict[Hashable, Breaker] = {}
 
     def gate(self, vendor: str, account: Hashable) -> Gate:
         """The gate of one account at a vendor."""
@@ -86,6 +97,55 @@ class Limiter:
         if key not in self._gates:
             self._gates[key] = Gate(self._rates.get(vendor, UNBOUNDED))
         return self._gates[key]
+
+    def breaker(self, model: Model) -> Breaker:
+        """Whether this model, asked with its key, has failed a short while ago."""
+        key = _key(model)
+        if key not in self._breakers:
+            self._breakers[key] = Breaker(self._cool_down)
+        return self._breakers[key]
+
+    def mend(self, model: Model) -> None:
+        """This model has answered."""
+        self._breakers.pop(_key(model), None)
+
+
+def _key(model: Model) -> Hashable:
+    return model.origin.vendor, model.account, model.name
+
+
+@attrs.define(eq=False)
+class Breaker:
+    """Has those who have another model to ask pass over one that failed, until its time to cool down is over.
+
+    Then one of them tries it, while the others still wait for how that goes.
+
+    Attributes:
+        cool_down: seconds.
+        error: of the last failure, without what it holds of a conversation; None while there is none.
+        open_until: by Trio's clock.
+    """
+
+    cool_down: float
+    error: ProviderError | None = None
+    open_until: float = -math.inf
+
+    @property
+    def is_open(self) -> bool:
+        """The model is to be passed over."""
+        return trio.current_time() < self.open_until
+
+    def trip(self, error: ProviderError) -> None:
+        """The model has failed; a server that asks for a longer wait gets it."""
+        self.error = copy.copy(error)
+        self.error.partial = self.error.result = None
+        self.error.others = ()
+        self.open_until = trio.current_time() + max(self.cool_down, error.retry_after or 0.0)
+
+    def probe(self) -> None:
+        """Somebody asks the model: if it had failed, the others wait for how that goes."""
+        if self.error is not None:
+            self.open_until = trio.current_time() + self.cool_down
 
 
 @attrs.define(eq=False)

@@ -42,6 +42,9 @@ class StopReason(StrEnum):
     OTHER = "other"
 
 
+MALFORMED_CALL = "malformed_call"  # in `StopInfo.detail`: the vendor dropped a call, and says this of it
+
+
 @attrs.frozen
 class StopInfo:
     """Why the model stopped: the neutral reason, and the vendor's own word in `raw`."""

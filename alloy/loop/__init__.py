@@ -5,6 +5,7 @@ from alloy.loop.delegate import as_tool, handoff_to
 from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
 from alloy.loop.events import (
     Event,
+    FellBack,
     Lagged,
     MessageAdded,
     MessageFinished,
@@ -36,6 +37,7 @@ __all__ = [
     "DelegationTooDeep",
     "Edit",
     "Event",
+    "FellBack",
     "Halt",
     "HookError",
     "Lagged",

@@ -17,6 +17,7 @@ from alloy.loop.result import Out
 from alloy.loop.state import RunInfo
 from alloy.tools import Tool, as_tools
 
+Models: TypeAlias = str | Model | Sequence[str | Model]
 SystemPrompt: TypeAlias = str | Callable[[RunInfo], str] | None
 
 
@@ -53,6 +54,10 @@ class Limits:
             raise ValueError(f"tool_timeout must be more than 0, got {self.tool_timeout!r}")
 
 
+def _model(value: Models) -> str | Model | tuple[str | Model, ...]:
+    return value if isinstance(value, str | Model) or not isinstance(value, Sequence) else tuple(value)
+
+
 def _middleware(value: Iterable[Middleware]) -> tuple[Middleware, ...]:
     return tuple(value)
 
@@ -62,7 +67,8 @@ class Agent(Generic[Out]):
     """An immutable description, safe to run many times at once.
 
     Attributes:
-        model: `"vendor:model"`, or what `alloy.model` or `alloy.testing.ScriptedModel` made.
+        model: `"vendor:model"`, or what `alloy.model` or `alloy.testing.ScriptedModel` made; or several of these,
+            a fallback chain: the next one is asked when one fails by no fault of the request.
         system_prompt: a text, or a function of the run that makes one when the run starts. alloy adds nothing
             to it but the context files that `discover` asks for.
         tools: tools, or bare typed functions, which are as if decorated with `@tool`.
@@ -73,11 +79,11 @@ class Agent(Generic[Out]):
         working_directory: what the file tools work in; relative to the process's own.
 
     Raises:
-        ValueError: two tools have one name, or no tool is called `until_tool`.
+        ValueError: two tools have one name, no tool is called `until_tool`, or `model` is an empty sequence.
         TypeError: something is of the wrong kind.
     """
 
-    model: str | Model
+    model: str | Model | tuple[str | Model, ...] = attrs.field(converter=_model)
     system_prompt: SystemPrompt = None
     tools: tuple[Tool, ...] = attrs.field(default=(), converter=as_tools)
     name: str = "agent"
@@ -93,13 +99,21 @@ class Agent(Generic[Out]):
         for field, kind in (("limits", Limits), ("retry", Retry), ("settings", Settings), ("name", str)):
             if not isinstance(value := getattr(self, field), kind):
                 raise TypeError(f"{field} must be a {kind.__name__}, got {value!r}")
-        if not isinstance(self.model, str | Model):
-            raise TypeError(f"model must be 'vendor:model' or a Model, got {self.model!r}")
+        for model in self.models:
+            if not isinstance(model, str | Model):
+                raise TypeError(f"model must be 'vendor:model' or a Model, or a sequence of these, got {model!r}")
+        if not self.models:
+            raise ValueError("model is a sequence without a model; name at least one")
         for middleware in self.middleware:
             if not isinstance(middleware, Middleware):
                 raise TypeError(f"middleware must be instances of Middleware, got {middleware!r}")
         if self.until_tool is not None and self.until_tool not in (names := [tool.name for tool in self.tools]):
             raise ValueError(f"until_tool {self.until_tool!r} is no tool of the agent; it has {_listed(names)}")
+
+    @property
+    def models(self) -> tuple[str | Model, ...]:
+        """The fallback chain, first choice first; of one model where there is no other."""
+        return self.model if isinstance(self.model, tuple) else (self.model,)
 
     def evolve(self, **changes: Any) -> Agent[Out]:
         """A copy with these fields changed. `max_turns=5` is short for limits with that one changed.
@@ -113,7 +127,7 @@ class Agent(Generic[Out]):
 class AgentChanges(TypedDict, total=False):
     """What `run` and its like take besides an agent: fields of `Agent`, and `max_turns` for short."""
 
-    model: str | Model
+    model: Models
     system_prompt: SystemPrompt
     tools: Sequence[Tool | Callable[..., Any]]
     name: str

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from alloy.llm.driver import complete
-from alloy.llm.errors import ProviderError
-from alloy.llm.message import AssistantMessage
+from alloy.llm.errors import ProviderError, StaleReasoning
+from alloy.llm.history import without_reasoning
+from alloy.llm.message import AssistantMessage, Message
 from alloy.llm.request import Request
 from alloy.llm.usage import Usage
 from alloy.loop.context import RunContext
-from alloy.loop.events import MessageFinished, TurnStarted
+from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
 
 
@@ -22,12 +25,15 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
         wrap_up: the model may call no tool.
 
     Raises:
-        ProviderError: there is no answer, after all retries.
+        ProviderError: no model of the chain has answered, after all retries; the others' errors are in `.others`.
         HookError: `before_completion` raised.
     """
+    fall = run.chain.begin()
     request = await run.hooks.before_completion(run.state, _request(run, wrap_up=wrap_up))
     if isinstance(request, Halt):
         return request
+    if fall is not None:
+        run.emitter.emit(FellBack, fall.old.name, fall.new.name, fall.error)
     run.emitter.emit(TurnStarted, run.model.name)
     return run.state.take(await _answer(run, request), run.model.name)
 
@@ -37,23 +43,61 @@ def _request(run: RunContext, *, wrap_up: bool) -> Request:
     return Request(
         model=run.model.origin.model,
         system=run.system,
-        messages=run.state.sendable(),
+        messages=_as_sent(run, run.state.sendable()),
         tools=agent.tools,
         settings=attrs.evolve(agent.settings, tool_choice="none") if wrap_up else agent.settings,
     )
 
 
 async def _answer(run: RunContext, request: Request) -> AssistantMessage:
-    run.emitter.answering()
+    """Ask the models of the chain, in their order, until one has answered."""
+    while True:
+        try:
+            answer = await _ask_model(run, request)
+        except ProviderError as error:
+            fall = run.chain.after(error, run.state.agent.retry)
+            if error.partial is not None:
+                run.state.usage += usage_of(error.partial)
+                if error.partial.content and fall is None:
+                    run.state.messages.append(error.partial)
+                    run.emitter.emit(MessageFinished, error.partial)
+            if fall is None:
+                raise
+            if error.delivered:
+                run.emitter.retracted()
+            run.emitter.emit(FellBack, fall.old.name, fall.new.name, fall.error)
+            request = attrs.evolve(request, model=fall.new.origin.model)
+        else:
+            run.chain.answered()
+            return answer
+
+
+async def _ask_model(run: RunContext, request: Request) -> AssistantMessage:
+    """Ask the model of the moment; once more without the reasoning of earlier answers, if it is that which it refuses.
+
+    Reasoning is bound to what came before it, and to who asks. It is left out of what is sent, for the rest of the
+    run, and stays in the history.
+    """
     try:
-        return await complete(run.model, request, run.state.agent.retry, run.emitter, run.means.connections.limiter)
-    except ProviderError as error:
-        if error.partial is not None:
-            run.state.usage += usage_of(error.partial)
-            if error.partial.content:
-                run.state.messages.append(error.partial)
-                run.emitter.emit(MessageFinished, error.partial)
-        raise
+        return await _complete(run, request)
+    except StaleReasoning as error:
+        run.emitter.notice("stale_reasoning", {"model": run.model.name, "message": str(error)})
+        answers = (message for message in request.messages if isinstance(message, AssistantMessage))
+        run.unbound |= {message.id: without_reasoning(message) for message in answers}
+        return await _complete(run, attrs.evolve(request, messages=_as_sent(run, request.messages)))
+
+
+def _as_sent(run: RunContext, messages: Sequence[Message]) -> Sequence[Message]:
+    return [run.unbound.get(message.id, message) for message in messages] if run.unbound else messages
+
+
+async def _complete(run: RunContext, request: Request) -> AssistantMessage:
+    """Ask as often as `Agent.retry` allows."""
+    run.emitter.answering()
+    chain = run.chain
+    return await complete(
+        chain.model, request, run.state.agent.retry, run.emitter, chain.limiter, has_another=chain.has_another
+    )
 
 
 def usage_of(message: AssistantMessage) -> Usage:

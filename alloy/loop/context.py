@@ -6,12 +6,13 @@ from typing import Any
 
 import attrs
 
-from alloy.llm.message import UserMessage
+from alloy.llm.fallback import Chain
+from alloy.llm.message import AssistantMessage, UserMessage
 from alloy.llm.provider import Model
 from alloy.loop.agent import Agent
 from alloy.loop.emitter import Emitter
 from alloy.loop.events import MessageAdded
-from alloy.loop.means import Means, Working
+from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
 from alloy.loop.state import State
@@ -22,18 +23,26 @@ class RunContext:
     """One run, for those who act in it: `turn` sets the course, `ask` asks the model, `act` runs the tools.
 
     Attributes:
+        chain: the models that may be asked.
+        unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
     """
 
     state: State
-    model: Model
+    chain: Chain
     emitter: Emitter
     means: Means
+    unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hooks = Hooks(self.state.agent.middleware)
+
+    @property
+    def model(self) -> Model:
+        """The model that is asked now, or was asked last."""
+        return self.chain.model
 
     async def write_system_prompt(self) -> None:
         """Make the system prompt of the agent of the moment.
@@ -46,7 +55,7 @@ class RunContext:
     async def become(self, agent: Agent[Any]) -> None:
         """Go on as another agent: its prompt, tools, model and limits."""
         self.state.agent = agent
-        self.model = await self.means.connections.connect(agent.model)
+        self.chain = await connect_all(self.means.connections, agent.models)
         self.hooks = Hooks(agent.middleware)
         await self.write_system_prompt()
 

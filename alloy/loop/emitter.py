@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from alloy.llm.completion import Fold
-from alloy.llm.content import Text, Thinking, ToolCall
+from alloy.llm.content import JSON, Text, Thinking, ToolCall
 from alloy.llm.delta import ArgumentsPart, Delta, ItemStarted, Noted, TextPart, ThinkingPart
 from alloy.llm.errors import ProviderError
 from alloy.loop.errors import HookError
@@ -92,6 +92,7 @@ class Emitter:
     tapes: Sequence[Tape]
     parent_call_id: str | None = None
     turn: int = 0
+    _notices: dict[str, JSON] = attrs.field(factory=dict, init=False)  # the last of each topic
     _answer_from: dict[Tape, int] = attrs.field(factory=dict, init=False)  # the first delta of what may be retracted
 
     def emit(self, event: type[EventBase], *fields: Any) -> None:
@@ -151,9 +152,15 @@ class Emitter:
                     call = fold.call_at(index)
                     self.emit(ToolCallDelta, index, call.id, call.name, call.arguments_text)
                 case Noted(topic, data):
-                    self.emit(Notice, topic, data)
+                    self.notice(topic, data)
                 case _:
                     pass
+
+    def notice(self, topic: str, data: JSON) -> None:
+        """Tell something that changes nothing, but not twice: what is so in one turn is often so in the next."""
+        if self._notices.get(topic) != data:
+            self._notices[topic] = data
+            self.emit(Notice, topic, data)
 
     def retrying(self, error: ProviderError, attempt: int, delay: float) -> None:
         """The model will be asked again."""

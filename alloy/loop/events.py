@@ -141,6 +141,15 @@ class Retrying(EventBase):
 
 
 @attrs.frozen
+class FellBack(EventBase):
+    """The model `old` failed, or has just failed elsewhere, with `error`: `new` is asked, the next of the chain."""
+
+    old: str
+    new: str
+    error: AlloyError
+
+
+@attrs.frozen
 class Retracted(EventBase):
     """The deltas of this run with `seq` from `first` to `last` are void: their answer broke off and comes anew."""
 
@@ -189,6 +198,7 @@ Event: TypeAlias = (
     | ToolProgress
     | ToolFinished
     | Retrying
+    | FellBack
     | Retracted
     | Notice
     | TurnFinished

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import attrs
 
+from alloy.llm.errors import AuthError
+from alloy.llm.fallback import Chain, Unavailable, name_of
 from alloy.llm.limiter import Limiter
 from alloy.llm.message import UserMessage
 from alloy.llm.provider import Model
@@ -20,8 +22,8 @@ class Connections(Protocol):
     """The way to the models."""
 
     @property
-    def limiter(self) -> Limiter | None:
-        """Bounds the calls; None for no bound."""
+    def limiter(self) -> Limiter:
+        """Bounds the calls, and knows which models have just failed."""
         ...
 
     async def connect(self, given: str | Model, /) -> Model:
@@ -29,9 +31,30 @@ class Connections(Protocol):
 
         Raises:
             ValueError: `"vendor:model"` names nobody.
-            MissingKey: there is no key for the vendor.
+            AuthError: there is no key for the vendor, or no token can be read.
         """
         ...
+
+
+async def connect_all(connections: Connections, given: Sequence[str | Model]) -> Chain:
+    """Make the chain of the models of an agent.
+
+    One without a key stands in it as one that fails, as long as another can be asked.
+
+    Raises:
+        AuthError: there is a key for none of them.
+        ValueError: `"vendor:model"` names nobody.
+    """
+    models: list[Model] = []
+    for one in given:
+        try:
+            models.append(await connections.connect(one))
+        except AuthError as error:
+            models.append(Unavailable(name_of(one), error))
+    if not all(isinstance(model, Unavailable) for model in models):
+        return Chain(tuple(models), connections.limiter)
+    assert isinstance(models[0], Unavailable)
+    raise models[0].error
 
 
 @attrs.frozen(kw_only=True)

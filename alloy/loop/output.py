@@ -1,4 +1,4 @@
-"""`until_tool`: when a run has what was asked of it. Pure."""
+"""When a run has what was asked of it, and what a model is told that did not give it. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from alloy.llm.content import Outcome
-from alloy.llm.message import StopInfo, UserMessage
+from alloy.llm.message import MALFORMED_CALL, StopInfo, UserMessage
 from alloy.loop.errors import OutputMissing
 from alloy.tools import Batch
 from alloy.tools.results import json_text
@@ -15,6 +15,14 @@ from alloy.tools.results import json_text
 def reminder(tool: str) -> UserMessage:
     """What the model is told when it answers in text instead of calling the tool."""
     return UserMessage(f"Call the tool {tool!r} to finish; text alone does not end this task.", source="engine")
+
+
+def call_again(stop: StopInfo) -> UserMessage:
+    """What the model is told when the vendor could not read the call that it made."""
+    said = f" ({said})" if (said := str(stop.detail.get(MALFORMED_CALL) or "")) else ""
+    return UserMessage(
+        f"Your tool call could not be read{said}. Make it again, as one call with valid arguments.", source="engine"
+    )
 
 
 def output_of(tool: str, batch: Batch) -> dict[str, Any] | None:

@@ -14,7 +14,9 @@ import trio
 
 from alloy.errors import AlloyError
 from alloy.llm.content import Outcome
+from alloy.llm.fallback import Unavailable
 from alloy.llm.message import (
+    MALFORMED_CALL,
     AssistantMessage,
     Message,
     Prompt,
@@ -32,9 +34,9 @@ from alloy.loop.delegate import Chats, Handoff, deeper
 from alloy.loop.emitter import Emitter, Tape
 from alloy.loop.errors import HookError, unknown_member
 from alloy.loop.events import MessageFinished, RunFinished, RunStarted, TurnFinished
-from alloy.loop.means import Inbox, Means, Nobody, working
+from alloy.loop.means import Inbox, Means, Nobody, connect_all, working
 from alloy.loop.middleware import Continue, Halt
-from alloy.loop.output import output_missing, output_of, reminder
+from alloy.loop.output import call_again, output_missing, output_of, reminder
 from alloy.loop.result import Result, Status
 from alloy.loop.state import End, State
 from alloy.tools import Batch
@@ -48,12 +50,14 @@ class Run:
         prompt: what begins it; None to go on with the history.
         inbox: what is said to it meanwhile.
         owns_session: `session_start` and `session_end` are asked around it.
+        reprompted: the last answer held a call that could not be read, and the model was told so.
     """
 
     context: RunContext
     prompt: UserMessage | None
     inbox: Inbox = attrs.field(factory=Nobody)
     owns_session: bool = True
+    reprompted: bool = attrs.field(default=False, init=False)
     acting: Acting = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -80,23 +84,23 @@ class Run:
         inbox: Inbox | None = None,
         owns_session: bool = True,
     ) -> Run:
-        """Make a run, with its model at hand.
+        """Make a run, with its models at hand.
 
         Raises:
-            AlloyError, ValueError: the model cannot be asked; `.result` has the history with the prompt.
+            AlloyError, ValueError: none of its models can be asked; `.result` has the history with the prompt.
         """
         path = agent_path or (agent.name,)
         state = State.begin(
             agent, history, run_id=mint("run"), session_id=session_id or mint("ses"), agent_path=path, deps=deps
         )
         try:
-            model = await means.connections.connect(agent.model)
+            chain = await connect_all(means.connections, agent.models)
         except AlloyError as error:
             state.messages += [] if prompt is None else [prompt]
             error.result = state.result(End(status=Status.ERROR, error=error))
             raise
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
-        context = RunContext(state=state, model=model, emitter=emitter, means=means)
+        context = RunContext(state=state, chain=chain, emitter=emitter, means=means)
         return cls(context=context, prompt=prompt, inbox=inbox or Nobody(), owns_session=owns_session)
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
@@ -138,6 +142,9 @@ class Run:
     async def _turns(self) -> End:
         state = self.state
         self.context.emitter.emit(RunStarted, state.agent.name, self.context.model.name, state.session_id)
+        for model in self.context.chain.models:
+            if isinstance(model, Unavailable):
+                self.context.emitter.notice("model_unavailable", {"model": model.name, "message": str(model.error)})
         if self.prompt is not None:
             await self.context.say(self.prompt)
         if self.owns_session and (halt := await self.context.hooks.session_start(state.session())) is not None:
@@ -172,6 +179,7 @@ class Run:
         if isinstance(message, Halt):
             return _halted(message)
         if message.tool_calls:
+            self.reprompted = False
             end = await self._act(message, wrap_up=wrap_up)
         else:
             self.context.emitter.emit(MessageFinished, message)
@@ -183,6 +191,10 @@ class Run:
 
     async def _answered(self, message: AssistantMessage) -> End | None:
         if message.stop.reason is StopReason.PAUSE:
+            return None
+        if MALFORMED_CALL in message.stop.detail and not self.reprompted:
+            self.reprompted = True
+            await self.context.say(call_again(message.stop))
             return None
         if (tool := self.state.agent.until_tool) is not None:
             if message.stop.reason is not StopReason.END_TURN:

@@ -14,7 +14,7 @@ import trio
 from alloy.llm.content import Origin
 from alloy.llm.delta import Begun, Delta, Noted, UsagePart
 from alloy.llm.errors import NotFound, ProviderError
-from alloy.llm.history import replay
+from alloy.llm.history import reasoning_lost, replay
 from alloy.llm.models import UNKNOWN, ModelCard
 from alloy.llm.provider import Answer
 from alloy.llm.request import Request
@@ -126,7 +126,7 @@ class VendorModel:
                 "or write `async with alloy.HTTP() as http:` and take model.with_http(http)"
             )
         try:
-            request = self._replayed(request)
+            request, notes = self._replayed(request)
             wire = self.dialect.encode(request, self._target)
             headers = await self._headers_for(wire)
         except ProviderError as error:
@@ -140,16 +140,20 @@ class VendorModel:
             response = await self._send(wire, headers, self.http)
         async with response:
             if 200 <= response.status < 300:
-                async with aclosing(self._answer(response, request, headers)) as answer:
+                async with aclosing(self._answer(response, request, headers, notes)) as answer:
                     yield answer
                 return
             refusal = await self._refusal(response, headers)
         raise refusal
 
-    def _replayed(self, request: Request) -> Request:
+    def _replayed(self, request: Request) -> tuple[Request, Sequence[Delta]]:
+        """The request as this model may see it, and what is to be told of what is left out."""
         messages = replay(request.messages, self.origin, other_model=self.dialect.keeps_for_other_model)
-        unchanged = all(map(operator.is_, messages, request.messages))
-        return request if unchanged else attrs.evolve(request, messages=messages)
+        if all(map(operator.is_, messages, request.messages)):
+            return request, ()
+        lost = reasoning_lost(request.messages, messages)
+        notes = [Noted("reasoning_dropped", {"of": list(lost), "for": self.name})] if lost else []
+        return attrs.evolve(request, messages=messages), notes
 
     async def _headers_for(self, wire: WireRequest) -> Mapping[str, str]:
         return {**self._first_headers, **await self.credentials.headers(), **wire.headers, **self.headers}
@@ -174,8 +178,10 @@ class VendorModel:
             raise
 
     async def _answer(
-        self, response: Response, request: Request, headers: Mapping[str, str]
+        self, response: Response, request: Request, headers: Mapping[str, str], notes: Sequence[Delta]
     ) -> AsyncGenerator[Sequence[Delta], None]:
+        if notes:
+            yield notes
         decoder = self.dialect.decoder(request, self._target)
         reader = Reader(self.dialect.framing, decoder, response.headers.get("content-type", ""))
         try:

@@ -26,7 +26,7 @@ from alloy.llm.content import (
     Video,
 )
 from alloy.llm.delta import Begun, CitationPart, Delta, ItemStarted, Stopped, TextPart, ThinkingPart, UsagePart
-from alloy.llm.message import AssistantContent, StopInfo, StopReason
+from alloy.llm.message import MALFORMED_CALL, AssistantContent, StopInfo, StopReason
 from alloy.llm.usage import Usage
 from alloy.providers.classify import error_within
 from alloy.providers.dialect import FrameDecoder, Target, loads
@@ -94,6 +94,8 @@ class GeminiDecoder(FrameDecoder):
         reason = STOP_REASONS.get(self._stop, StopReason.OTHER) if self._stop else StopReason.END_TURN
         if self._is_blocked:
             reason = StopReason.CONTENT_FILTER
+        if self._stop == "MALFORMED_FUNCTION_CALL":
+            self._stop_detail[MALFORMED_CALL] = self._stop_detail.get("finishMessage") or ""
         deltas.append(Stopped(StopInfo(reason, self._stop, detail=self._stop_detail)))
 
     def _chunk(self, chunk: Mapping[str, JSON], deltas: list[Delta], *, in_stream: bool) -> None:

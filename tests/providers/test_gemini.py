@@ -457,7 +457,7 @@ def test_each_reason_to_stop_has_its_neutral_name(word: str, reason: StopReason)
     message = read(stream(chunk({"text": "x"}, finishReason=word, finishMessage="because")))
 
     assert (message.stop.reason, message.stop.raw) == (reason, word)
-    assert message.stop.detail == {"finishMessage": "because"}
+    assert message.stop.detail["finishMessage"] == "because"
 
 
 def test_a_prompt_that_is_blocked_is_filtered() -> None:
