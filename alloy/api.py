@@ -76,7 +76,7 @@ async def run(
     on_event: Callable[[Event], None] | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
-    **changes: Unpack[AgentChanges],
+    **changes: Unpack[AgentChanges[Out]],
 ) -> Result[Out]:
     """Run an agent once, to its end.
 
@@ -114,7 +114,7 @@ def stream(
     on_event: Callable[[Event], None] | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
-    **changes: Unpack[AgentChanges],
+    **changes: Unpack[AgentChanges[Out]],
 ) -> AbstractAsyncContextManager[Stream[Out]]:
     """Run an agent once and watch: `async with alloy.stream(…) as stream: async for event in stream: …`.
 

@@ -16,7 +16,7 @@ from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
 from alloy.loop.result import Result, Status
 
-PER_RUN = ("on_event", "until_tool", "settings", "limits", "max_turns", "deps")
+PER_RUN = ("on_event", "output", "until_tool", "settings", "limits", "max_turns", "deps")
 
 
 @attrs.frozen(kw_only=True)

@@ -94,7 +94,7 @@ class AgentRef(Generic[Out]):
         Args:
             prompt: what it is to do.
             timeout: seconds; None waits for ever.
-            options: `on_event`, `until_tool`, `settings`, `limits`, `max_turns`, `deps`, for this request.
+            options: `on_event`, `output`, `until_tool`, `settings`, `limits`, `max_turns`, `deps`, for this request.
 
         Raises:
             AlloyError: the run ended in an error; `.result` has the state reached.

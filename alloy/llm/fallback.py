@@ -5,12 +5,12 @@ The decisions are `may_fall_back` and `Chain`, which ask nobody; the loop acts o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
 
-from alloy.llm.content import Origin
+from alloy.llm.content import JSON, Origin
 from alloy.llm.driver import Retry
 from alloy.llm.errors import (
     BadRequest,
@@ -127,6 +127,10 @@ class Unavailable:
         self.account = ""
         self.card: ModelCard = UNKNOWN
         self.error = error
+
+    def holds_to(self, schema: Mapping[str, JSON]) -> bool:
+        """See `alloy.llm.provider.Model.holds_to`: to whatever the others of the chain do."""
+        return True
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from alloy.llm.content import Origin
+from alloy.llm.content import JSON, Origin
 from alloy.llm.delta import Delta
 from alloy.llm.models import ModelCard
 from alloy.llm.request import Request
@@ -36,6 +36,13 @@ class Model(Protocol):
     @property
     def card(self) -> ModelCard:
         """How much it reads and writes, and what that costs, as far as is known."""
+        ...
+
+    def holds_to(self, schema: Mapping[str, JSON]) -> bool:
+        """Whether a value of this JSON Schema is better asked for as the answer's text, by `Request.output_schema`.
+
+        That is so where the vendor sees to it that the text fits. Otherwise a tool is offered whose arguments it is.
+        """
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:

@@ -110,6 +110,10 @@ class Script:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    def holds_to(self, schema: Mapping[str, JSON]) -> bool:
+        """See `alloy.llm.provider.Model.holds_to`: a script promises nothing."""
+        return False
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[Answer]:
         """Play the next step.
 

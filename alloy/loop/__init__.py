@@ -23,11 +23,13 @@ from alloy.loop.events import (
     TurnFinished,
     TurnStarted,
 )
+from alloy.loop.form import Form
 from alloy.loop.middleware import Block, Continue, Edit, Halt, Middleware
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
 from alloy.loop.state import RunInfo
 from alloy.loop.stream import Stream
+from alloy.loop.toolset import Toolset
 
 __all__ = [
     "Agent",
@@ -38,6 +40,7 @@ __all__ = [
     "Edit",
     "Event",
     "FellBack",
+    "Form",
     "Halt",
     "HookError",
     "Lagged",
@@ -64,6 +67,7 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
+    "Toolset",
     "TurnFinished",
     "TurnStarted",
     "UnknownMember",

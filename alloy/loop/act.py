@@ -55,7 +55,7 @@ class Acting:
         await run.means.executor.run(
             batch,
             context=self._context,
-            known=[tool.name for tool in state.agent.tools],
+            known=[tool.name for tool in run.tools],
             parallel=limits.parallel_tools,
             timeout=limits.tool_timeout,
             listener=self,
@@ -67,7 +67,7 @@ class Acting:
     async def _vet(self, message: AssistantMessage, *, wrap_up: bool) -> tuple[list[Job], Halt | None]:
         """What is to become of each call: run, perhaps edited, or a result of our own in its place."""
         state = self.run.state
-        tools = {tool.name: tool for tool in state.agent.tools}
+        tools = {tool.name: tool for tool in self.run.tools}
         left = state.calls_left()
         jobs: list[Job] = []
         for call in message.tool_calls:

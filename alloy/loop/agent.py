@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypedDict
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import attrs
 
@@ -12,10 +12,15 @@ from alloy.errors import closest_of
 from alloy.llm.driver import Retry
 from alloy.llm.provider import Model
 from alloy.llm.request import Settings
+from alloy.loop.form import Form
 from alloy.loop.middleware import Middleware
+from alloy.loop.output import Goal, goal_of
 from alloy.loop.result import Out
 from alloy.loop.state import RunInfo
-from alloy.tools import Tool, as_tools
+from alloy.loop.toolset import Offer, as_offers, fixed_tools
+from alloy.tools import Tool
+
+_T = TypeVar("_T")
 
 Models: TypeAlias = str | Model | Sequence[str | Model]
 SystemPrompt: TypeAlias = str | Callable[[RunInfo], str] | None
@@ -71,7 +76,10 @@ class Agent(Generic[Out]):
             a fallback chain: the next one is asked when one fails by no fault of the request.
         system_prompt: a text, or a function of the run that makes one when the run starts. alloy adds nothing
             to it but the context files that `discover` asks for.
-        tools: tools, or bare typed functions, which are as if decorated with `@tool`.
+        tools: tools, or bare typed functions, which are as if decorated with `@tool`; or toolsets, functions that
+            take a `RunInfo` and return such, and are asked before each turn.
+        output: the type of the result's `output`: an attrs class, a dataclass, a TypedDict, or a `Form` of any other
+            type that JSON can hold. The run is complete only when the model has given a value that fits.
         until_tool: the run is complete only when the model has called this tool successfully; its arguments
             are the result's `output`.
         discover: add the context files `.alloy/context/*.md` of the home directory, the git root and the
@@ -80,13 +88,14 @@ class Agent(Generic[Out]):
 
     Raises:
         ValueError: two tools have one name, no tool is called `until_tool`, or `model` is an empty sequence.
-        TypeError: something is of the wrong kind.
+        TypeError: something is of the wrong kind; `output` and `until_tool` are both given.
     """
 
     model: str | Model | tuple[str | Model, ...] = attrs.field(converter=_model)
     system_prompt: SystemPrompt = None
-    tools: tuple[Tool, ...] = attrs.field(default=(), converter=as_tools)
+    tools: tuple[Offer, ...] = attrs.field(default=(), converter=as_offers)
     name: str = "agent"
+    output: type[Out] | Form[Out] | None = None
     until_tool: str | None = None
     middleware: tuple[Middleware, ...] = attrs.field(default=(), converter=_middleware)
     limits: Limits = Limits()
@@ -94,6 +103,12 @@ class Agent(Generic[Out]):
     discover: bool | Sequence[str | os.PathLike[str]] = False
     settings: Settings = Settings()
     working_directory: str | os.PathLike[str] = "."
+    goal: Goal | None = attrs.field(
+        default=attrs.Factory(lambda self: goal_of(self.output, self.until_tool), takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
 
     def __attrs_post_init__(self) -> None:
         for field, kind in (("limits", Limits), ("retry", Retry), ("settings", Settings), ("name", str)):
@@ -107,15 +122,28 @@ class Agent(Generic[Out]):
         for middleware in self.middleware:
             if not isinstance(middleware, Middleware):
                 raise TypeError(f"middleware must be instances of Middleware, got {middleware!r}")
-        if self.until_tool is not None and self.until_tool not in (names := [tool.name for tool in self.tools]):
-            raise ValueError(f"until_tool {self.until_tool!r} is no tool of the agent; it has {_listed(names)}")
+        self._check_names([tool.name for tool in fixed_tools(self.tools)])
 
     @property
     def models(self) -> tuple[str | Model, ...]:
         """The fallback chain, first choice first; of one model where there is no other."""
         return self.model if isinstance(self.model, tuple) else (self.model,)
 
-    def evolve(self, **changes: Any) -> Agent[Out]:
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Check what does not wait for the toolsets."""
+        if (goal := self.goal) is None:
+            return
+        if goal.tool is not None and goal.name in names:
+            raise ValueError(f"the tool {goal.name!r} has the name of the one that gives the output; rename it")
+        has_toolsets = len(names) < len(self.tools)
+        if goal.tool is None and goal.name not in names and not has_toolsets:
+            raise ValueError(f"until_tool {goal.name!r} is no tool of the agent; it has {_listed(names)}")
+
+    @overload
+    def evolve(self, *, output: type[_T] | Form[_T], **changes: Any) -> Agent[_T]: ...
+    @overload
+    def evolve(self, **changes: Any) -> Agent[Out]: ...
+    def evolve(self, **changes: Any) -> Agent[Any]:
         """A copy with these fields changed. `max_turns=5` is short for limits with that one changed.
 
         Raises:
@@ -124,13 +152,14 @@ class Agent(Generic[Out]):
         return attrs.evolve(self, **as_fields(changes, self.limits))
 
 
-class AgentChanges(TypedDict, total=False):
+class AgentChanges(TypedDict, Generic[Out], total=False):
     """What `run` and its like take besides an agent: fields of `Agent`, and `max_turns` for short."""
 
     model: Models
     system_prompt: SystemPrompt
     tools: Sequence[Tool | Callable[..., Any]]
     name: str
+    output: type[Out] | Form[Out] | None
     until_tool: str | None
     middleware: Sequence[Middleware]
     limits: Limits
@@ -147,7 +176,7 @@ def as_fields(changes: Mapping[str, Any], limits: Limits = Limits(), *, also: It
     Raises:
         TypeError: an option is neither a field, nor `max_turns`, nor one of `also`; names the closest.
     """
-    known = [*(field.name for field in attrs.fields(Agent)), "max_turns", *also]
+    known = [*(field.name for field in attrs.fields(Agent) if field.init), "max_turns", *also]
     for name in changes:
         if name not in known:
             raise TypeError(f"unknown option {name!r}{closest_of(name, known)}; known: {', '.join(sorted(known))}")

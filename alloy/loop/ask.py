@@ -15,6 +15,8 @@ from alloy.llm.usage import Usage
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
+from alloy.loop.toolset import tools_of, with_output_tool
+from alloy.tools import Tool
 
 
 async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | Halt:
@@ -26,12 +28,14 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
 
     Raises:
         ProviderError: no model of the chain has answered, after all retries; the others' errors are in `.others`.
-        HookError: `before_completion` raised.
+        HookError: `before_completion` or a toolset raised.
     """
     fall = run.chain.begin()
     request = await run.hooks.before_completion(run.state, _request(run, wrap_up=wrap_up))
     if isinstance(request, Halt):
         return request
+    # What a middleware took away cannot be called, and what it added can.
+    run.tools = tuple(tool for tool in request.tools if isinstance(tool, Tool))
     if fall is not None:
         run.emitter.emit(FellBack, fall.old.name, fall.new.name, fall.error)
     run.emitter.emit(TurnStarted, run.model.name)
@@ -40,12 +44,21 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
 
 def _request(run: RunContext, *, wrap_up: bool) -> Request:
     agent = run.state.agent
+    tools = tools_of(agent.tools, run.state.info())
+    schema = None
+    if agent.goal is not None and (tool := agent.goal.tool) is not None:
+        # Asked for in one way of all models of the chain: in the middle of a turn the next one gets the same request.
+        if not wrap_up and all(model.holds_to(tool.parameters) for model in run.chain.models):
+            schema = tool.parameters
+        else:
+            tools = with_output_tool(tools, tool)
     return Request(
         model=run.model.origin.model,
         system=run.system,
         messages=_as_sent(run, run.state.sendable()),
-        tools=agent.tools,
+        tools=tools,
         settings=attrs.evolve(agent.settings, tool_choice="none") if wrap_up else agent.settings,
+        output_schema=schema,
     )
 
 

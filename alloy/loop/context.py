@@ -16,6 +16,7 @@ from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
 from alloy.loop.state import State
+from alloy.tools import Tool
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -26,6 +27,7 @@ class RunContext:
         chain: the models that may be asked.
         unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
+        tools: those that the model was offered for the answer of the moment, and so may call.
     """
 
     state: State
@@ -35,6 +37,7 @@ class RunContext:
     unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
+    tools: tuple[Tool, ...] = attrs.field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hooks = Hooks(self.state.agent.middleware)

@@ -13,6 +13,7 @@ from alloy.loop.agent import Agent
 from alloy.loop.errors import DelegationTooDeep
 from alloy.loop.result import Result, Status
 from alloy.tools import Tool, ToolContext, ToolError, tool
+from alloy.tools.results import json_text
 
 MAX_DEPTH = 8  # agents that work for each other in one chain, the root included
 
@@ -77,7 +78,7 @@ def as_tool(target: Target, *, name: str | None = None, description: str | None 
             why = f": {result.reason}" if result.reason else ""
             said = f"; it said: {result.text}" if result.text else ""
             raise ToolError(f"{called} did not finish ({result.status!s}{why}){said}")
-        return result.text if result.output is None or result.text else str(result.output)
+        return json_text(result.output) if result.has_output else result.text
 
     return tool(
         ask,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import attrs
 
@@ -67,7 +67,9 @@ class Result(Generic[Out]):
 
     Attributes:
         text: the last text that the model said in this run; empty if none.
-        output: for `until_tool`, that tool's arguments as a dict; None if there is none.
+        output: a value of the agent's `output` type; for `until_tool`, that tool's arguments as a dict; None if
+            there is none.
+        has_output: there is one, which may be None.
         messages: the whole history, what was there before included; always sendable again.
         new_messages: those of this run, the prompt first.
         usage: of this run.
@@ -84,6 +86,7 @@ class Result(Generic[Out]):
     status: Status
     text: str = ""
     output: Out | None = None
+    has_output: bool = False
     messages: tuple[Message, ...] = attrs.field(default=(), repr=False)
     new_messages: tuple[Message, ...] = attrs.field(default=(), repr=False)
     usage: Usage = Usage()
@@ -114,4 +117,4 @@ class Result(Generic[Out]):
         if self.status is not Status.COMPLETED:
             why = f": {self.reason}" if self.reason else ""
             raise RunIncomplete(f"the run ended as {self.status!s}{why}", status=self.status, result=self)
-        return self.text if self.output is None else self.output
+        return cast("Out", self.output) if self.has_output else self.text

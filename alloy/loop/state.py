@@ -13,6 +13,7 @@ from alloy.llm.content import ToolCall
 from alloy.llm.history import sendable, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
 from alloy.llm.usage import Usage
+from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
 from alloy.tools import Batch, Job
@@ -50,7 +51,7 @@ class End:
     status: Status
     reason: str = ""
     error: AlloyError | None = None
-    output: Any = None
+    output: Given | None = None
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -168,7 +169,8 @@ class State:
         return Result(
             status=end.status,
             text=next((answer.text for answer in reversed(answers) if answer.text), ""),
-            output=end.output,
+            output=end.output.value if end.output is not None else None,
+            has_output=end.output is not None,
             messages=messages,
             new_messages=new,
             usage=self.usage,

@@ -32,11 +32,11 @@ from alloy.loop.ask import ask, usage_of
 from alloy.loop.context import RunContext
 from alloy.loop.delegate import Chats, Handoff, deeper
 from alloy.loop.emitter import Emitter, Tape
-from alloy.loop.errors import HookError, unknown_member
+from alloy.loop.errors import HookError, OutputMissing, unknown_member
 from alloy.loop.events import MessageFinished, RunFinished, RunStarted, TurnFinished
 from alloy.loop.means import Inbox, Means, Nobody, connect_all, working
 from alloy.loop.middleware import Continue, Halt
-from alloy.loop.output import call_again, output_missing, output_of, reminder
+from alloy.loop.output import Given, call_again
 from alloy.loop.result import Result, Status
 from alloy.loop.state import End, State
 from alloy.tools import Batch
@@ -183,31 +183,36 @@ class Run:
             end = await self._act(message, wrap_up=wrap_up)
         else:
             self.context.emitter.emit(MessageFinished, message)
-            end = await self._answered(message)
+            end = await self._answered(message, wrap_up=wrap_up)
         self.context.emitter.emit(TurnFinished, usage_of(message))
         return end
 
     # An answer without calls.
 
-    async def _answered(self, message: AssistantMessage) -> End | None:
+    async def _answered(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
         if message.stop.reason is StopReason.PAUSE:
             return None
         if MALFORMED_CALL in message.stop.detail and not self.reprompted:
             self.reprompted = True
             await self.context.say(call_again(message.stop))
             return None
-        if (tool := self.state.agent.until_tool) is not None:
-            if message.stop.reason is not StopReason.END_TURN:
-                return End(status=Status.ERROR, error=output_missing(tool, message.stop))
-            await self.context.say(reminder(tool))
-            return None
+        output: Given | None = None
+        if (goal := self.state.agent.goal) is not None and not wrap_up:
+            match goal.of_answer(message, as_text=goal.tool not in self.context.tools):
+                case OutputMissing() as error:
+                    return End(status=Status.ERROR, error=error)
+                case UserMessage() as told:
+                    await self.context.say(told)
+                    return None
+                case Given() as output:
+                    pass
         match await self.context.hooks.after_completion(self.state, message):
             case Halt() as halt:
                 return _halted(halt)
             case Continue(prompt):
                 await self.context.say(as_user_message(prompt, source="engine"))
                 return None
-        return End(status=Status.COMPLETED)
+        return End(status=Status.COMPLETED, output=output)
 
     # An answer with calls.
 
@@ -223,8 +228,8 @@ class Run:
             if isinstance(result.details, Handoff) and result.outcome is Outcome.OK:
                 await self.context.become(result.details.agent)
                 return None
-        agent = self.state.agent
-        if agent.until_tool is not None and (output := output_of(agent.until_tool, batch)) is not None:
+        goal = self.state.agent.goal
+        if goal is not None and (output := goal.of_batch(batch)) is not None:
             return End(status=Status.COMPLETED, output=output)
         if any(result.stop for result in batch.results()):
             return End(status=Status.COMPLETED)

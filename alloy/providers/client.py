@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from alloy.llm.content import Origin
+from alloy.llm.content import JSON, Origin
 from alloy.llm.delta import Begun, Delta, Noted, UsagePart
 from alloy.llm.errors import NotFound, ProviderError
 from alloy.llm.history import reasoning_lost, replay
@@ -20,6 +20,7 @@ from alloy.llm.provider import Answer
 from alloy.llm.request import Request
 from alloy.providers.credentials import ApiKey, Credentials
 from alloy.providers.dialect import Dialect, Profile, Target, WireRequest
+from alloy.providers.enforceable import is_enforceable
 from alloy.providers.reader import Reader
 from alloy.providers.secret import Secret, redact, redact_error
 from alloy.version import __version__
@@ -112,6 +113,10 @@ class VendorModel:
     def account(self) -> Hashable:
         """See `alloy.llm.provider.Model.account`."""
         return self.base_url, self.credentials
+
+    def holds_to(self, schema: Mapping[str, JSON]) -> bool:
+        """See `alloy.llm.provider.Model.holds_to`."""
+        return self.profile.output == "schema" and is_enforceable(schema)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:

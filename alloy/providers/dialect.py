@@ -66,6 +66,8 @@ class Profile:
         thinking_switch: whether an effort of `"none"` is a field of its own.
         thinking: how much thinking is asked for: by a `level`, or by a `budget` of tokens.
         strict: whether to ask the server to hold the model to tools' and output's schemas by its `strict` flag.
+        output: how a typed output is asked for: by a `tool`, or, if the vendor can enforce its schema, by that
+            `schema`, which the answer's text then fits.
         output_format: how an answer is held to JSON: by a schema, or to any object at all.
         tool_choice_none: whether tools may be sent that must not be called; else they are left out.
         tool_ids: what ids of calls may look like: `any`, or `alnum9`, nine letters and digits.
@@ -109,6 +111,7 @@ class Profile:
     thinking_switch: bool = attrs.field(default=False, validator=_FLAG)
     thinking: Literal["level", "budget"] = attrs.field(default="level", validator=_one_of("level", "budget"))
     strict: bool = attrs.field(default=False, validator=_FLAG)
+    output: Literal["tool", "schema"] = attrs.field(default="tool", validator=_one_of("tool", "schema"))
     output_format: Literal["json_schema", "json_object"] = attrs.field(
         default="json_schema", validator=_one_of("json_schema", "json_object")
     )

@@ -38,6 +38,7 @@ from alloy.llm.request import Request, ToolDefinition
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
 from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported
+from alloy.providers.enforceable import is_enforceable
 from alloy.providers.openai_chat_decode import ChatDecoder
 
 NAME = "openai.chat"
@@ -347,7 +348,7 @@ def _choices(request: Request, profile: Profile, *, has_tools: bool) -> dict[str
         wire["response_format"] = {"type": "json_object"}
     elif request.output_schema is not None:
         schema: dict[str, JSON] = {"name": "output", "schema": request.output_schema}
-        if profile.strict:
+        if profile.strict or (profile.output == "schema" and is_enforceable(request.output_schema)):
             schema["strict"] = True
         wire["response_format"] = {"type": "json_schema", "json_schema": schema}
     return wire

@@ -37,6 +37,7 @@ from alloy.llm.request import Request, ToolDefinition
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
 from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported, wire_id
+from alloy.providers.enforceable import is_enforceable
 from alloy.providers.openai_responses_decode import ResponsesDecoder
 
 NAME = "openai.responses"
@@ -313,6 +314,8 @@ def _choices(request: Request, profile: Profile) -> dict[str, JSON]:
     if (effort := effort_of(request, profile)) is not None:
         wire["reasoning"] = {"effort": effort}
     if request.output_schema is not None:
-        schema = {"type": "json_schema", "name": "output", "schema": request.output_schema, "strict": profile.strict}
+        # Not strict, the schema is a wish; a strict one that breaks a rule is refused.
+        strict = profile.strict or is_enforceable(request.output_schema)
+        schema = {"type": "json_schema", "name": "output", "schema": request.output_schema, "strict": strict}
         wire["text"] = {"format": schema}
     return wire

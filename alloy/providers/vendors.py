@@ -47,13 +47,16 @@ _MISTRAL = Profile(
 
 # Models before Gemini 3, and those of it that do not take each level of thinking.
 _BEFORE_3: Mapping[str, Any] = {"thinking": "budget", "signed_calls": False, "files_in_results": False}
-_NOT_MINIMAL: Mapping[str, Any] = {"known_efforts": ("low", "medium", "high")}
+_BY_SCHEMA: Mapping[str, Any] = {"output": "schema"}  # of models whose vendor says that it enforces it
+_NOT_MINIMAL: Mapping[str, Any] = {"known_efforts": ("low", "medium", "high"), **_BY_SCHEMA}
 _GEMINI_MODELS: Mapping[str, Mapping[str, Any]] = {
     "gemini-1": {**_BEFORE_3, "efforts": False},
     "gemini-2.0": {**_BEFORE_3, "efforts": False},
     "gemini-2.5": {**_BEFORE_3, "known_efforts": ("none", "minimal", "low", "medium", "high")},
     "gemini-2.5-pro": {**_BEFORE_3, "known_efforts": ("minimal", "low", "medium", "high")},
     "gemma-": {**_BEFORE_3, "efforts": False},
+    "gemini-3": _BY_SCHEMA,
+    "gemini-4": _BY_SCHEMA,
     "gemini-3.1-pro": _NOT_MINIMAL,
     "gemini-3.7-flash": _NOT_MINIMAL,
     "gemini-3.8-flash": _NOT_MINIMAL,
@@ -65,11 +68,12 @@ _PLAIN: Mapping[str, Any] = {"efforts": False, "encrypted_reasoning": False}
 _SINCE_5_6: Mapping[str, Any] = {
     "temperature_needs": "none",
     "known_efforts": ("none", "low", "medium", "high", "xhigh", "max"),
+    **_BY_SCHEMA,
 }
 
 
 def _always(*efforts: str) -> Mapping[str, Any]:
-    return {"temperature": False, "known_efforts": efforts}
+    return {"temperature": False, "known_efforts": efforts, **_BY_SCHEMA}
 
 
 _OPENAI_MODELS: Mapping[str, Mapping[str, Any]] = {
@@ -83,10 +87,10 @@ _OPENAI_MODELS: Mapping[str, Mapping[str, Any]] = {
     "codex-mini": _always("low", "medium", "high"),
     "gpt-5": _always("minimal", "low", "medium", "high"),
     "gpt-5-pro": _always("high"),
-    "gpt-5.": {"temperature_needs": "default"},
+    "gpt-5.": {"temperature_needs": "default", **_BY_SCHEMA},
     "gpt-5.2-pro": _always("medium", "high", "xhigh"),
     "gpt-5.4-pro": _always("medium", "high", "xhigh"),
-    "gpt-5.5": {"temperature_needs": "none"},
+    "gpt-5.5": {"temperature_needs": "none", **_BY_SCHEMA},
     "gpt-5.5-pro": _always("medium", "high", "xhigh"),
     "gpt-5.6": _SINCE_5_6,
     "gpt-6": _SINCE_5_6,
@@ -102,6 +106,13 @@ _XAI_MODELS: Mapping[str, Mapping[str, Any]] = {
     "grok-4.20": {"efforts": False},
     "grok-4-fast-non-reasoning": {"efforts": False},
     "grok-4-1-fast-non-reasoning": {"efforts": False},
+}
+_CLAUDE_MODELS: Mapping[str, Mapping[str, Any]] = {
+    f"claude-{name}": _BY_SCHEMA  # of Claude 4.5 and later
+    for name in (
+        *(f"{size}-4-{minor}" for size in ("opus", "sonnet", "haiku") for minor in (5, 6, 7, 8, 9)),
+        *(f"{size}-5" for size in ("opus", "sonnet", "haiku", "fable", "mythos")),
+    )
 }
 _CODEX = Profile(temperature=False, limits_output=False, instructions=True)
 
@@ -145,6 +156,7 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.anthropic.com",
             variable="ANTHROPIC_API_KEY",
             auth="x-api-key",
+            models=_CLAUDE_MODELS,
         ),
         Vendor(
             name="openai",

@@ -3,7 +3,7 @@
 from alloy.tools.batch import Batch, BatchListener, Job
 from alloy.tools.builtin import ShellExecutor, bash, core_tools, edit_file, read_file, write_file
 from alloy.tools.context import ToolContext, idempotency_key
-from alloy.tools.define import Tool, as_tools, tool
+from alloy.tools.define import Tool, as_tools, tool, tool_of_type
 from alloy.tools.errors import Fatal, ToolError, ToolRetry
 from alloy.tools.execute import Executor
 from alloy.tools.schema import ValidationError, schema_of, structure
@@ -31,5 +31,6 @@ __all__ = [
     "schema_of",
     "structure",
     "tool",
+    "tool_of_type",
     "write_file",
 ]

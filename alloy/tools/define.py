@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args, overloa
 import attrs
 
 from alloy.llm.content import JSON
-from alloy.tools.schema import read, schema
+from alloy.tools.schema import arguments_of, read, schema
 from alloy.tools.shapes import Shape
 from alloy.tools.signature import read_signature
 from alloy.tools.worker import target_of
@@ -165,6 +165,31 @@ def _make(function: Callable[..., Any], options: ToolOptions, frame: FrameType) 
         parameters=schema(signature.arguments),
         context=signature.context,
         **(defaults | options),
+    )
+
+
+def tool_of_type(tp: Any, *, name: str, description: str, function: Callable[[Any], Any]) -> Tool:
+    """Make a tool by which a model gives a value of a type: its parameters are the fields of the type.
+
+    What is no object in JSON stands in one field, `value`.
+
+    Args:
+        tp: whatever annotation `alloy.tools.schema_of` takes.
+        name: what the model calls it.
+        description: for the model.
+        function: an `async def` of one argument, `value`.
+
+    Raises:
+        TypeError: JSON cannot hold the type.
+    """
+    arguments, parameters = arguments_of(tp)
+    return Tool(
+        function=function,
+        name=name,
+        description=description,
+        arguments=arguments,
+        parameters=parameters,
+        isolation="task",
     )
 
 

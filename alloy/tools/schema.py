@@ -39,6 +39,7 @@ from alloy.tools.shapes import (
     Scalar,
     Shape,
     Table,
+    Whole,
     located,
 )
 
@@ -81,6 +82,22 @@ def schema(shape: Shape) -> dict[str, JSON]:
     definitions = Definitions()
     described = shape.written_out(definitions) if isinstance(shape, Record) else shape.schema(definitions)
     return definitions.added_to(described)
+
+
+def arguments_of(tp: Any) -> tuple[Shape, dict[str, JSON]]:
+    """Return how a call gives a value of a type – read as the one argument `value` –, and its JSON Schema.
+
+    The arguments are the fields of the type; of one that is no object in JSON, the one field `value`.
+
+    Raises:
+        TypeError: as `schema_of`.
+    """
+    shape = Shapes().of(tp)  # not from the cache: there `int | float` is `float | int`
+    described = schema(shape)
+    if described.get("type") == "object":
+        return Whole(shape), described
+    wrapped = Record(name="value", make=dict, fields=[Field(name="value", shape=shape)])
+    return wrapped, schema(wrapped)
 
 
 def read(shape: Shape, value: JSON) -> Any:

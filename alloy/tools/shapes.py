@@ -291,6 +291,19 @@ class Noted:
         return result
 
 
+@attrs.frozen
+class Whole:
+    """What stands for the arguments of a call as a whole: read as the one argument `value`."""
+
+    inner: Shape
+
+    def schema(self, definitions: Definitions) -> dict[str, JSON]:
+        return self.inner.schema(definitions)
+
+    def read(self, value: JSON) -> Any:
+        return {"value": self.inner.read(value)}
+
+
 def expect(kind: type, value: JSON) -> Any:
     """Return `value` if it is of this JSON type.
 

@@ -10,7 +10,7 @@ import trio
 
 import alloy
 from alloy import Outcome, Settings, Status, StopReason, ToolContext, Usage
-from alloy.testing import ScriptedModel, calls, calls_raw, cuts, fails, hangs, says
+from alloy.testing import ScriptedModel, calls, cuts, fails, hangs, says
 
 
 async def add(a: int, b: int) -> int:
@@ -348,42 +348,6 @@ async def test_until_tool_ends_the_run_with_the_arguments_of_the_call() -> None:
     assert result.unwrap() == result.output
     assert [record.name for record in result.tool_calls] == ["submit", "add"]
     assert len(model.requests) == 1
-
-
-async def test_until_tool_reminds_a_model_that_answers_in_text() -> None:
-    model = ScriptedModel(says("it is 42"), says("I said 42"), calls("submit", answer="42"))
-
-    result = await alloy.run("x", model=model, tools=[submit], until_tool="submit")
-
-    reminders = [m for m in result.messages if isinstance(m, alloy.UserMessage) and m.source == "engine"]
-    assert len(reminders) == 2
-    assert "submit" in reminders[0].text
-    assert result.output == {"answer": "42", "place": None, "confidence": 0.5}
-
-
-async def test_until_tool_goes_on_after_arguments_that_do_not_fit() -> None:
-    model = ScriptedModel(calls("submit", answer=42), calls_raw("submit", "{"), calls("submit", answer="42"))
-
-    result = await alloy.run("x", model=model, tools=[submit], until_tool="submit")
-
-    assert [record.outcome for record in result.tool_calls] == [Outcome.INVALID, Outcome.INVALID, Outcome.OK]
-    assert result.turns == 3
-
-
-async def test_until_tool_is_bounded_by_the_turns() -> None:
-    model = ScriptedModel(says("no"), loop=True)
-
-    result = await alloy.run("x", model=model, tools=[submit], until_tool="submit", max_turns=4)
-
-    assert (result.status, result.turns, result.output) == (Status.MAX_TURNS, 4, None)
-
-
-@pytest.mark.parametrize("stop", ["max_tokens", "refusal", "content_filter", "other"])
-async def test_until_tool_is_an_error_when_the_model_stops_for_good(stop: str) -> None:
-    with pytest.raises(alloy.OutputMissing, match=stop) as caught:
-        await alloy.run("x", model=ScriptedModel(says("", stop=stop)), tools=[submit], until_tool="submit")
-
-    assert caught.value.stop == alloy.StopInfo(StopReason(stop), stop)
 
 
 @pytest.mark.works("Tools: a batch of calls gives one result each, in order, whatever any of them does")

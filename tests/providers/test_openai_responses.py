@@ -224,8 +224,17 @@ def test_tools_are_flat_and_say_always_whether_they_are_strict() -> None:
     assert plain["tools"] == [{**tool, "strict": False}]
     assert strict["tools"] == [{**tool, "strict": True}]
     assert plain["text"] == {
-        "format": {"type": "json_schema", "name": "output", "schema": schema, "strict": False},
+        "format": {"type": "json_schema", "name": "output", "schema": schema, "strict": True},
     }
+    assert strict["text"] == plain["text"]
+
+
+def test_an_output_schema_that_cannot_be_enforced_is_a_wish() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}, "additionalProperties": False}
+    wish = wire(UserMessage("Hello"), output_schema=schema)
+    strict = wire(UserMessage("Hello"), output_schema=schema, profile=Profile(strict=True))
+
+    assert wish["text"]["format"]["strict"] is False
     assert strict["text"]["format"]["strict"] is True
 
 
