@@ -60,6 +60,11 @@ def agent_ref(spec: otp.ChildSpec) -> AgentRef[Any]:
     return AgentRef(spec.start.state)
 
 
+def session_of(spec: otp.ChildSpec) -> SessionState:
+    """What outlives the incarnations of what `agent_child` made."""
+    return _birth_of(spec).state
+
+
 def connect(spec: otp.ChildSpec, http: SharedHTTP) -> None:
     """Have the incarnations to come of what `agent_child` made share these connections."""
     birth = _birth_of(spec)

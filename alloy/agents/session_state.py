@@ -43,6 +43,8 @@ class SessionState:
         ref: the incarnation of the moment, dead or alive.
         supervisor: who would bring the next one.
         over: why there will be no next one; None while there may be.
+        returns: somebody is bringing it back, under another supervisor perhaps.
+        changed: a new incarnation lives, or it is over.
         waits_for: the agents that the current run waits for, and how often.
         runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
     """
@@ -67,7 +69,8 @@ class SessionState:
     ref: otp.Ref | None = None
     supervisor: otp.Ref | None = None
     over: otp.ExitReason | None = None
-    appeared: trio.Event = attrs.field(factory=trio.Event)
+    returns: bool = False
+    changed: trio.Event = attrs.field(factory=trio.Event)
     incarnations: int = 0
     last_error: str | None = None
     waits_for: dict[SessionState, int] = attrs.field(factory=dict)
@@ -155,8 +158,7 @@ class SessionState:
         self.supervisor = supervisor
         self.over = None
         self.incarnations += 1
-        self.appeared.set()
-        self.appeared = trio.Event()
+        self._change()
 
     def close(self, reason: otp.ExitReason) -> None:
         """There will be no next incarnation: whoever waits is told."""
@@ -165,6 +167,11 @@ class SessionState:
             entry.fail(otp.ServerExited(self.ref or self, reason))
             self.settle(entry)
         self.queue.clear()
+        self._change()
+
+    def _change(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
     async def wait_next(self) -> None:
         """Wait until a server is alive.
@@ -194,11 +201,14 @@ class SessionState:
                 await what()
                 nursery.cancel_scope.cancel(reason="one of them has come")
 
-            nursery.start_soon(first, (self.appeared if done is None else done).wait)
+            nursery.start_soon(first, (self.changed if done is None else done).wait)
             if self.supervisor is not None:
                 nursery.start_soon(first, self._supervisor_ends)
 
     async def _supervisor_ends(self) -> None:
         assert self.supervisor is not None
         reason = await otp.wait_down(self.supervisor)
-        self.close(reason)
+        if self.returns:
+            await self.changed.wait()
+        else:
+            self.close(reason)

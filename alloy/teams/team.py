@@ -24,19 +24,11 @@ from alloy.loop.emitter import Tape
 from alloy.loop.errors import unknown_member
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
+from alloy.teams.member import Member
 from alloy.tools import Executor
 
 NO_TEXT = "(no text)"
 _MEMBER_OPTIONS = ("max_pending", "keep_results", "drain", "on_shutdown")
-
-
-@attrs.define(eq=False)
-class _Member:
-    """One agent of a team: its handle, and what its supervisor is told."""
-
-    agent: Agent[Any]
-    ref: AgentRef[Any]
-    spec: otp.ChildSpec
 
 
 class Team(Mapping[str, AgentRef[Any]]):
@@ -140,7 +132,7 @@ class Team(Mapping[str, AgentRef[Any]]):
 
     def _supervisor(self) -> otp.Supervisor:
         """That of all members, for one incarnation of the team. Its `init` makes it the team's root."""
-        children = [self._child(member) for member in self._members.values()]
+        children = [member.child for member in self._members.values()]
         if self._strategy is otp.Strategy.ONE_FOR_ONE:
             return TeamSupervisor(team=self, children=children)
         return self._patient(children, self._strategy, partial(TeamSupervisor, team=self))
@@ -160,10 +152,9 @@ class Team(Mapping[str, AgentRef[Any]]):
             backoff=BACKOFF,
         )
 
-    def _member(self, key: str, agent: Agent[Any]) -> _Member:
-        agent = agent.evolve(name=key)
+    def _member(self, key: str, agent: Agent[Any]) -> Member:
         spec, ref = child_of_team(
-            agent,
+            agent.evolve(name=key),
             key,
             self._restart,
             {**self._given, "http": self._http, "session_id": f"{self.name}/{key}"},
@@ -172,17 +163,14 @@ class Team(Mapping[str, AgentRef[Any]]):
             shared=self.shared,
             tapes=(self._tape,),
         )
-        return _Member(agent, ref, spec)
-
-    def _child(self, member: _Member) -> otp.ChildSpec:
-        """What the team's supervisor starts for a member: a small supervisor, or the agent itself."""
         if self._strategy is not otp.Strategy.ONE_FOR_ONE:
-            return member.spec
+            return Member(ref, spec, child=spec)
 
         def small() -> otp.Supervisor:
-            return self._patient([member.spec], otp.Strategy.ONE_FOR_ONE)
+            return self._patient([spec], otp.Strategy.ONE_FOR_ONE)
 
-        return otp.ChildSpec(start=small, id=member.spec.id, restart="temporary", shutdown=member.spec.shutdown)
+        own = otp.ChildSpec(start=small, id=spec.id, restart="temporary", shutdown=spec.shutdown)
+        return Member(ref, spec, child=own)
 
     # A mapping of names to handles.
 
@@ -280,24 +268,25 @@ class Team(Mapping[str, AgentRef[Any]]):
         _check_member(name, agent)
         if name in self._members:
             raise ValueError(f"the team has a member {name!r} already")
+        root = self._running()
         member = self._members[name] = self._member(name, agent)
         try:
-            await otp.start_child(self._running(), self._child(member))
+            async with member.turn:
+                await member.start(root)
         except BaseException:
             del self._members[name]
             raise
         return member.ref
 
     async def remove(self, name: str) -> None:
-        """Let a member go: its run may end, then it stops.
+        """Let a member go: its run may end, then it stops. What waits for it ends in `ServerExited`.
 
         Raises:
             UnknownMember: there is none of this name.
         """
-        ref = self[name]
-        member = self._members.pop(name)
-        await ref.stop()
-        await self._forget(member)
+        async with self._alone_with(name) as member:
+            del self._members[name]
+            await member.remove(self._running())
 
     async def restart(self, name: str) -> None:
         """Start a member's server anew, whether it is up or down; conversation and queue stay.
@@ -306,19 +295,18 @@ class Team(Mapping[str, AgentRef[Any]]):
             UnknownMember: there is none of this name.
             StartFailed: it cannot work at all.
         """
-        self[name]
-        member = self._members[name]
-        await self._forget(member)
-        await otp.start_child(self._running(), self._child(member))
+        async with self._alone_with(name) as member:
+            await member.restart(self._running())
 
-    async def _forget(self, member: _Member) -> None:
-        """Have the team's supervisor stop and drop a member, as far as it still knows it."""
-        for act in (otp.terminate_child, otp.delete_child):
-            try:
-                await act(self._running(), member.spec.id)
-            except otp.ChildError as error:
-                if error.code != "not_found":
-                    raise
+    @asynccontextmanager
+    async def _alone_with(self, name: str) -> AsyncIterator[Member]:
+        """A member, while nobody else starts or stops it."""
+        if (member := self._members.get(name)) is None:
+            raise unknown_member(name, self._members)
+        async with member.turn:
+            if self._members.get(name) is not member:  # it was let go meanwhile
+                raise unknown_member(name, self._members)
+            yield member
 
     def _running(self) -> otp.Ref:
         if self._root is None:
