@@ -3,6 +3,7 @@
 `alloy.run` is where to begin.
 """
 
+import logging
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -243,6 +244,10 @@ __all__ = [
     "tool",
 ]
 
+
+# A library prints nothing. Without this Python would write our warnings and crash reports to stderr, as long as the
+# program has set up no logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Where the names are, looked through in this order at first use: a program that uses `alloy.otp` alone loads
 # no word of models, and one on a scripted model no HTTP.

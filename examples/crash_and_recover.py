@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import attrs
@@ -55,5 +54,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(message)s", level=logging.CRITICAL)  # ERROR would show the report
+    # logging.basicConfig() would show the supervisor's report of the crash.
     trio.run(main)

@@ -24,7 +24,7 @@ class Health:
         restarts: how often its server was restarted.
         stuck_threads: threads of tools that were given up and still work.
         usage: of all its runs.
-        last_error: of the last run that failed; None if none did.
+        last_error: of the last run that failed, or how the server before this one ended; None if all went well.
         uptime: seconds since this incarnation began.
     """
 

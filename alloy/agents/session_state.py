@@ -27,6 +27,7 @@ from alloy.loop.emitter import Tape
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
+from alloy.otp.reasons import how
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -154,6 +155,8 @@ class SessionState:
 
     def up(self, ref: otp.Ref, supervisor: otp.Ref | None) -> None:
         """A new incarnation lives."""
+        if self.ref is not None and isinstance(self.ref.reason, otp.Crash | otp.Killed):
+            self.last_error = f"the server {how(self.ref.reason)}"
         self.ref = ref
         self.supervisor = supervisor
         self.over = None

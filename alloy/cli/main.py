@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
+    logging.basicConfig(format="%(name)s: %(message)s")  # warnings and crash reports, to stderr
     try:
         code = _commands()[options.command](options)
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import trio
 
 from alloy.errors import AlloyError
+from alloy.otp.reasons import how
 
 if TYPE_CHECKING:
     from alloy.otp.address import Address, Ref
@@ -43,7 +44,7 @@ class ServerExited(OtpError):
     """
 
     def __init__(self, ref: Address, reason: ExitReason) -> None:
-        super().__init__(f"{getattr(ref, 'label', ref)!r} is no running process: {reason!r}")
+        super().__init__(f"{getattr(ref, 'label', ref)!r} {how(reason)}")
         self.ref = ref
         self.reason = reason
 
@@ -116,17 +117,20 @@ class RestartIntensityExceeded(OtpError):
     """
 
     def __init__(self, child: Hashable, max_restarts: int, max_seconds: float) -> None:
-        super().__init__(f"child {child!r} ended again, after {max_restarts} restarts within {max_seconds:g} s")
+        restarts = "1 restart" if max_restarts == 1 else f"{max_restarts} restarts"
+        super().__init__(f"child {child!r} ended again, after {restarts} within {max_seconds:g} s")
         self.child = child
 
 
 class SystemDown(OtpError):
     """The root process ended while the block of `open_system` ran; its child's error is the cause.
 
+    The message says which child it was, how often it was restarted, and its last error.
+
     Attributes:
         reason: what the root ended with.
     """
 
     def __init__(self, reason: ExitReason) -> None:
-        super().__init__(f"the root supervisor ended: {reason!r}")
+        super().__init__(f"the root supervisor {how(reason)}")
         self.reason = reason

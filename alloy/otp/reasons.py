@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 import attrs
 
@@ -69,6 +69,28 @@ def error_of(reason: ExitReason) -> BaseException | None:
             return error
         case _:
             return None
+
+
+def how(reason: ExitReason) -> str:
+    """What a reason says of its process, as the rest of a sentence that begins with the name."""
+    match reason:
+        case Normal():
+            return "has ended"
+        case Shutdown(cause=BaseException() as cause):
+            last = error_of(reason)
+            return f"is down: {cause}" + ("" if last is None or last is cause else f"; the last error: {why(last)}")
+        case Shutdown(detail=None):
+            return "was stopped"
+        case Shutdown(detail=detail):
+            return f"was stopped: {why(detail) if isinstance(detail, BaseException) else detail}"
+        case Killed():
+            return "was killed"
+        case Crash(exc=error):
+            return f"crashed: {why(error)}"
+        case NoProcess():
+            return "is no running process"
+        case _:
+            assert_never(reason)
 
 
 class Unset:

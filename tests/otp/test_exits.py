@@ -19,6 +19,7 @@ from otp.servers import (
     alone,
     child,
     crashes,
+    downfall,
     ends,
     quits,
     raises,
@@ -26,6 +27,7 @@ from otp.servers import (
     settle,
     sleeps,
     system,
+    under,
     worker,
 )
 
@@ -371,3 +373,45 @@ async def test_a_handler_that_swallows_its_cancellation_is_still_shut_down(autoj
 
         assert log == ["start a", "swallowed", "stop a"]
         assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (otp.Normal(), "has ended"),
+        (otp.Shutdown(), "was stopped"),
+        (otp.Shutdown("for lunch"), "was stopped: for lunch"),
+        (otp.Shutdown(Boom("no key")), "was stopped: Boom: no key"),
+        (otp.Killed(), "was killed"),
+        (otp.Crash(Boom("boom")), "crashed: Boom: boom"),
+        (otp.NoProcess(), "is no running process"),
+        (
+            otp.Shutdown(cause=otp.RestartIntensityExceeded("a", 1, 5)),
+            "is down: child 'a' ended again, after 1 restart within 5 s",
+        ),
+    ],
+)
+def test_an_error_says_in_words_how_its_process_ended(reason: otp.ExitReason, text: str) -> None:
+    assert str(otp.ServerExited("x", reason)) == f"'x' {text}"  # type: ignore[arg-type]
+    assert str(otp.SystemDown(reason)) == f"the root supervisor {text}"
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+async def test_the_end_of_a_system_names_the_child_its_restarts_and_the_last_error(
+    depth: int, autojump_clock: MockClock
+) -> None:
+    async def init(server: Worker) -> None:
+        server.continue_(crashes())
+
+    async def wait(root: object) -> None:
+        """The tree goes down by itself."""
+
+    spec = worker("a", init=init)
+    for _ in range(depth):
+        spec = under("a", spec, max_restarts=0)
+    error = await downfall(wait, spec, max_restarts=2)
+
+    assert str(error) == (
+        "the root supervisor is down: child 'a' ended again, after 2 restarts within 5 s; the last error: Boom: boom"
+    )
+    assert isinstance(error.__cause__, Boom)

@@ -161,3 +161,45 @@ def test_ctrl_c_ends_every_member_in_good_order() -> None:
     assert sorted(out.split()) == ["a", "b", "c", "ended", "ended", "ended"]
     assert "KeyboardInterrupt" in err
     assert "Exception ignored" not in err
+
+
+CRASHING = """
+    import trio, alloy
+    from alloy import otp
+    from alloy.testing import ScriptedModel, says
+
+    def buggy(request):
+        raise LookupError("no such key")
+
+    async def main():
+        agents = {"a": alloy.Agent(model=ScriptedModel(buggy, says("back"))), "b": alloy.Agent(model=ScriptedModel())}
+        async with alloy.Team(agents) as team:
+            try:
+                await team.delegate("a", "go")
+            except otp.ServerExited as error:
+                print(error)
+            print((await team.delegate("a", "again")).text)
+            print((await team["a"].health()).last_error)
+
+    trio.run(main)
+"""
+
+
+def test_a_crash_is_told_to_whoever_asked_and_nothing_is_printed() -> None:
+    program = [sys.executable, "-W", "error", "-c", textwrap.dedent(CRASHING)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=30, check=True)
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "'a' crashed: LookupError: no such key",
+        "back",
+        "the server crashed: LookupError: no such key",
+    ]
+
+
+def test_a_program_that_sets_up_logging_sees_the_report_of_a_crash() -> None:
+    text = "import logging\nlogging.basicConfig()\n" + textwrap.dedent(CRASHING)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=30, check=True)
+
+    assert "ERROR:alloy.otp:process 'a' ended" in done.stderr
+    assert "LookupError: no such key" in done.stderr
