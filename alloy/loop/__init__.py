@@ -1,9 +1,12 @@
 """Turns: from a prompt to a `Result`. Knows models and tools; no server, no HTTP, no store."""
 
 from alloy.loop.agent import Agent, AgentChanges, Limits
+from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
 from alloy.loop.delegate import as_tool, handoff_to
 from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
 from alloy.loop.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     Event,
     FellBack,
     Lagged,
@@ -24,19 +27,27 @@ from alloy.loop.events import (
     TurnStarted,
 )
 from alloy.loop.form import Form
-from alloy.loop.middleware import Block, Continue, Edit, Halt, Middleware
+from alloy.loop.middleware import Ask, Block, Continue, Halt, Middleware
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
 from alloy.loop.state import RunInfo
 from alloy.loop.stream import Stream
 from alloy.loop.toolset import Toolset
+from alloy.loop.work import ModelWork, RunWork, ToolWork, Work
 
 __all__ = [
     "Agent",
     "AgentChanges",
+    "Answer",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "Approve",
+    "Ask",
     "Block",
     "Continue",
+    "Decision",
     "DelegationTooDeep",
+    "Deny",
     "Edit",
     "Event",
     "FellBack",
@@ -48,8 +59,10 @@ __all__ = [
     "MessageAdded",
     "MessageFinished",
     "Middleware",
+    "ModelWork",
     "Notice",
     "OutputMissing",
+    "Pending",
     "Result",
     "Retracted",
     "Retrying",
@@ -57,6 +70,7 @@ __all__ = [
     "RunIncomplete",
     "RunInfo",
     "RunStarted",
+    "RunWork",
     "Session",
     "Status",
     "Stream",
@@ -67,10 +81,12 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
+    "ToolWork",
     "Toolset",
     "TurnFinished",
     "TurnStarted",
     "UnknownMember",
+    "Work",
     "as_tool",
     "handoff_to",
 ]

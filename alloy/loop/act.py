@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,28 @@ from typing import Any
 import attrs
 import trio
 
-from alloy.llm.content import Outcome, ToolResult
-from alloy.llm.history import synthetic_result
-from alloy.llm.message import AssistantMessage, Prompt, StopReason
+from alloy.llm.content import ToolResult
+from alloy.llm.message import AssistantMessage, Prompt
+from alloy.loop.approval import Answer, Deny, Slot, Withdrawn
 from alloy.loop.context import RunContext
-from alloy.loop.events import MessageFinished, ToolFinished, ToolProgress, ToolStarted
+from alloy.loop.errors import HookError
+from alloy.loop.events import ApprovalRequested, MessageFinished, ToolFinished, ToolProgress, ToolStarted
 from alloy.loop.means import working
-from alloy.loop.middleware import Block, Halt
+from alloy.loop.middleware import Halt
 from alloy.loop.result import Result, ToolCallRecord
-from alloy.tools import Batch, Job, ToolContext
+from alloy.loop.vetting import Vetting
+from alloy.loop.work import ToolWork
+from alloy.tools import Batch, Job, ToolContext, ToolError
 
 Delegate = Callable[[str, object, Prompt], Awaitable[Result[Any]]]
 
-_CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
-_OVER = "not started: the run may make {limit} tool calls, and has made them"
+
+@attrs.define(eq=False)
+class _Underway:
+    """A job that is reached: the blocks that are around it, and the tool's work once that has begun."""
+
+    blocks: ExitStack = attrs.field(factory=ExitStack)
+    work: ToolWork | None = None
 
 
 @attrs.define(eq=False)
@@ -36,6 +45,9 @@ class Acting:
 
     run: RunContext
     delegate: Delegate
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # of the batch
+    _stopped: Halt | HookError | None = None  # why the batch was ended by us
+    _underway: dict[int, _Underway] = attrs.field(factory=dict)  # by the id() of the job
 
     async def act(self, message: AssistantMessage, *, wrap_up: bool = False) -> Batch | Halt:
         """Vet and run the calls of `message`, the last answer; their results follow it in the history.
@@ -44,63 +56,43 @@ class Acting:
             HookError: a middleware or `on_event` raised.
         """
         run, state = self.run, self.run.state
+        vetting = Vetting(run)
         try:
-            jobs, halt = await self._vet(message, wrap_up=wrap_up)
+            halt = await run.hooks.after_tool_request(state, message) or await vetting.vet(message, wrap_up=wrap_up)
         finally:
             run.emitter.emit(MessageFinished, state.messages[-1])
         if halt is not None:
             return halt
-        state.batch = batch = Batch(jobs)
-        limits = state.agent.limits
-        await run.means.executor.run(
-            batch,
-            context=self._context,
-            known=[tool.name for tool in run.tools],
-            parallel=limits.parallel_tools,
-            timeout=limits.tool_timeout,
-            listener=self,
-        )
-        run.close_calls()
-        working.set(run.working())
-        return batch
+        state.batch = batch = Batch(vetting.jobs)
+        await self._run_batch(batch)
+        results = run.close_calls()
+        if isinstance(self._stopped, HookError):
+            raise self._stopped
+        if self._stopped is None and results is not None:
+            self._stopped = await run.hooks.after_tool_execution(state, results)
+        return self._stopped or batch
 
-    async def _vet(self, message: AssistantMessage, *, wrap_up: bool) -> tuple[list[Job], Halt | None]:
-        """What is to become of each call: run, perhaps edited, or a result of our own in its place."""
-        state = self.run.state
-        tools = {tool.name: tool for tool in self.run.tools}
-        left = state.calls_left()
-        jobs: list[Job] = []
-        for call in message.tool_calls:
-            job = Job(call=call, tool=tools.get(call.name))
-            if wrap_up:
-                job = _settle(job, Outcome.NOT_STARTED)
-            elif message.stop.reason is StopReason.MAX_TOKENS and call is message.content[-1]:
-                job = _settle(job, Outcome.NOT_STARTED, _CUT)
-            elif left is not None and sum(job.settled is None for job in jobs) >= left:
-                job = _settle(job, Outcome.NOT_STARTED, _OVER.format(limit=state.agent.limits.max_tool_calls))
-            elif job.tool is not None and call.parse_error is None:
-                job, halt = await self._ask_hooks(job)
-                if halt is not None:
-                    return jobs, halt
-            jobs.append(job)
-        return jobs, None
+    def _stop(self, why: Halt | HookError) -> None:
+        """End the batch; calls that still run are cancelled."""
+        self._stopped = self._stopped or why
+        self._scope.cancel(reason="a middleware or on_event ended the batch")
 
-    async def _ask_hooks(self, job: Job) -> tuple[Job, Halt | None]:
-        state = self.run.state
-        call, verdict = await self.run.hooks.before_tool_call(state, job.call)
-        if call is not job.call:
-            state.replace_call(job.call, call)
-            job = attrs.evolve(job, call=call, edited_from=job.call.arguments)
-        match verdict:
-            case Halt():
-                return job, verdict
-            case Block(reason):
-                return _settle(job, Outcome.BLOCKED, f"blocked: {reason}"), None
-        return job, None
+    async def _run_batch(self, batch: Batch) -> None:
+        limits = self.run.state.agent.limits
+        self._scope = trio.CancelScope()
+        with self._scope:
+            await self.run.means.executor.run(
+                batch,
+                context=self._context,
+                known=[tool.name for tool in self.run.tools],
+                parallel=limits.parallel_tools,
+                timeout=limits.tool_timeout,
+                listener=self,
+            )
 
     def _context(self, job: Job) -> ToolContext:
         run, state, call_id = self.run, self.run.state, job.call.id
-        return ToolContext(
+        context = ToolContext(
             deps=state.deps,
             run_id=state.run_id,
             session_id=state.session_id,
@@ -112,14 +104,59 @@ class Acting:
             report=lambda data: run.emitter.emit(ToolProgress, call_id, data),
             hand_on=partial(self.delegate, call_id),
         )
+        context.answer = partial(self._ask, job, context)
+        return context
+
+    async def _ask(self, job: Job, context: ToolContext, question: str) -> str:
+        """Have somebody answer a question of a tool that runs. The tool's time does not run meanwhile."""
+        run, batch = self.run, self.run.state.batch
+        running = batch.find(job.call.id) if batch is not None else None
+        if not run.means.desks:
+            raise ToolError(f"nobody is there to answer {question!r}: only an agent server can wait for an answer")
+        if running is None:
+            raise ToolError(f"the call {job.call.id!r} is over, so it cannot ask {question!r}")
+        slot = Slot(run.pending("question", question, job.call), run.means.desks)
+        try:
+            with running.on_hold():
+                run.emitter.emit(ApprovalRequested, slot.pending)
+                fate = await run.decided(slot)
+        except HookError as error:  # of on_event: it is not the tool's, though it comes up through it
+            self._stop(error)
+            raise
+        finally:
+            slot.settle(Withdrawn())
+        context.deadline = running.deadline
+        if isinstance(fate, Answer):
+            return fate.text
+        why = f": {fate.reason}" if isinstance(fate, Deny) and fate.reason else ""
+        raise ToolError(f"the question {question!r} was not answered{why}")
 
     # What the executor tells.
 
+    async def around(self, job: Job, run: Callable[[], Awaitable[ToolResult]], /) -> ToolResult:
+        """Have a job done; then the middleware may have another result for it, or end the batch."""
+        underway = self._underway[id(job)] = _Underway()
+        try:
+            with underway.blocks:
+                result = await run()
+                if underway.work is not None:
+                    underway.work.result = result
+        finally:
+            del self._underway[id(job)]
+        result, halt = await self.run.hooks.after_tool_call(self.run.state, job.call, result)
+        if halt is not None:
+            self._stop(halt)
+        return result
+
     def started(self, job: Job) -> None:
         """A call begins to run; this is called in its own task."""
-        working.set(self.run.working(job.call.id))
-        self.run.state.calls_started += 1
-        self.run.emitter.emit(ToolStarted, job.call, job.edited_from)
+        run, underway = self.run, self._underway[id(job)]
+        assert job.tool is not None
+        underway.blocks.callback(working.reset, working.set(run.working(job.call.id)))
+        underway.work = ToolWork(call=job.call, tool=job.tool)
+        underway.blocks.enter_context(run.hooks.around(run.state, underway.work))
+        run.state.calls_started += 1
+        run.emitter.emit(ToolStarted, job.call, job.edited_from)
 
     def finished(self, job: Job, result: ToolResult, duration: float) -> None:
         """A call has its result."""
@@ -136,7 +173,3 @@ class Acting:
         )
         self.run.state.record(job, record)
         self.run.emitter.emit(ToolFinished, record, result)
-
-
-def _settle(job: Job, outcome: Outcome, text: str | None = None) -> Job:
-    return attrs.evolve(job, settled=synthetic_result(job.call, outcome, text))

@@ -16,6 +16,7 @@ from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
 from alloy.loop.toolset import tools_of, with_output_tool
+from alloy.loop.work import ModelWork
 from alloy.tools import Tool
 
 
@@ -108,9 +109,12 @@ async def _complete(run: RunContext, request: Request) -> AssistantMessage:
     """Ask as often as `Agent.retry` allows."""
     run.emitter.answering()
     chain = run.chain
-    return await complete(
-        chain.model, request, run.state.agent.retry, run.emitter, chain.limiter, has_another=chain.has_another
-    )
+    work = ModelWork(model=chain.model.name, origin=chain.model.origin, request=request)
+    with run.hooks.around(run.state, work):
+        work.answer = answer = await complete(
+            chain.model, request, run.state.agent.retry, run.emitter, chain.limiter, has_another=chain.has_another
+        )
+    return answer
 
 
 def usage_of(message: AssistantMessage) -> Usage:

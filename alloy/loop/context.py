@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Literal
 
 import attrs
 
+from alloy.llm.content import ToolCall
 from alloy.llm.fallback import Chain
-from alloy.llm.message import AssistantMessage, UserMessage
+from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
 from alloy.llm.provider import Model
 from alloy.loop.agent import Agent
+from alloy.loop.approval import Fate, Pending, Slot, Withdrawn, as_decision
 from alloy.loop.emitter import Emitter
-from alloy.loop.events import MessageAdded
+from alloy.loop.events import ApprovalDecided, MessageAdded
 from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
@@ -40,7 +43,7 @@ class RunContext:
     tools: tuple[Tool, ...] = attrs.field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hooks = Hooks(self.state.agent.middleware)
+        self.hooks = Hooks(self.state.agent.middleware, self.means.inherited)
 
     @property
     def model(self) -> Model:
@@ -59,7 +62,7 @@ class RunContext:
         """Go on as another agent: its prompt, tools, model and limits."""
         self.state.agent = agent
         self.chain = await connect_all(self.means.connections, agent.models)
-        self.hooks = Hooks(agent.middleware)
+        self.hooks = Hooks(agent.middleware, self.hooks.inherited)  # no approval is lost by handing over
         await self.write_system_prompt()
 
     async def say(self, *messages: UserMessage) -> None:
@@ -68,14 +71,49 @@ class RunContext:
         for message in messages:
             self.emitter.emit(MessageAdded, message)
 
-    def close_calls(self) -> None:
-        """Give every call of the last answer its result, if it has none yet."""
+    def pending(
+        self, kind: Literal["approval", "question"], question: str, call: ToolCall, limit: float | None = None
+    ) -> Pending:
+        """Something for somebody to decide, within `limit` seconds."""
+        state, now = self.state, time.time()
+        return Pending(
+            kind=kind,
+            question=question,
+            call=call,
+            agent_path=state.agent_path,
+            session_id=state.session_id,
+            run_id=state.run_id,
+            created_at=now,
+            expires_at=None if limit is None else now + limit,
+        )
+
+    async def decided(self, slot: Slot) -> Fate:
+        """Wait until somebody has decided, and tell everybody what.
+
+        Raises:
+            HookError: `on_event` raised.
+        """
+        fate: Fate = Withdrawn()
+        try:
+            fate = await slot.wait()
+        finally:
+            self.emitter.emit(ApprovalDecided, slot.pending.id, as_decision(fate))
+        return fate
+
+    def close_calls(self) -> ToolMessage | None:
+        """Give every call of the last answer its result, if it has none yet; None if no call was open."""
         if (results := self.state.close_calls()) is not None:
             self.emitter.emit(MessageAdded, results)
+        return results
 
     def working(self, call_id: str | None = None) -> Working:
         """Who is at work, for whom it may ask."""
         state = self.state
         return Working(
-            session_id=state.session_id, agent_path=state.agent_path, tapes=self.emitter.tapes, call_id=call_id
+            session_id=state.session_id,
+            agent_path=state.agent_path,
+            tapes=self.emitter.tapes,
+            call_id=call_id,
+            desks=self.means.desks,
+            inherited=self.hooks.inherited,
         )

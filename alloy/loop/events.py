@@ -17,6 +17,7 @@ from alloy.llm.codec import VERSION, plain
 from alloy.llm.content import JSON, ToolCall, ToolResult
 from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
 from alloy.llm.usage import Usage
+from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
 from alloy.loop.result import Result, ToolCallRecord
 
 
@@ -46,9 +47,9 @@ class EventBase:
         return {"kind": kind_of(type(self)), "v": VERSION, **fields}
 
 
-def kind_of(event: type[EventBase]) -> str:
-    """The tag of an event class: its name in snake case."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+def kind_of(tagged: type) -> str:
+    """The tag of a class: its name in snake case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", tagged.__name__).lower()
 
 
 @attrs.frozen
@@ -166,6 +167,21 @@ class Notice(EventBase):
 
 
 @attrs.frozen
+class ApprovalRequested(EventBase):
+    """A call, or a tool that asks a question, waits for a decision."""
+
+    pending: Pending
+
+
+@attrs.frozen
+class ApprovalDecided(EventBase):
+    """What was decided; a `Deny` also where nobody decided in time, or the run ended before."""
+
+    pending_id: str
+    decision: Decision
+
+
+@attrs.frozen
 class TurnFinished(EventBase):
     """A turn is over. `usage` is this turn's."""
 
@@ -201,6 +217,8 @@ Event: TypeAlias = (
     | FellBack
     | Retracted
     | Notice
+    | ApprovalRequested
+    | ApprovalDecided
     | TurnFinished
     | RunFinished
     | Lagged
@@ -216,8 +234,11 @@ def _plain(value: object) -> JSON:
         case Result():
             skipped = ("messages", "new_messages")
             return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(Result) if f.name not in skipped}
-        case ToolCallRecord():
-            return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(ToolCallRecord)}
+        case ToolCallRecord() | Pending():
+            return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        case Approve() | Edit() | Deny() | Answer():
+            fields = {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+            return {"kind": kind_of(type(value)), **fields}
         case tuple():
             return [_plain(item) for item in value]
         case _:

@@ -13,8 +13,10 @@ from alloy.llm.fallback import Chain, Unavailable, name_of
 from alloy.llm.limiter import Limiter
 from alloy.llm.message import UserMessage
 from alloy.llm.provider import Model
+from alloy.loop.approval import Desk
 from alloy.loop.delegate import Chats
 from alloy.loop.emitter import Tape
+from alloy.loop.middleware import Middleware
 from alloy.tools import Executor
 
 
@@ -59,17 +61,21 @@ async def connect_all(connections: Connections, given: Sequence[str | Model]) ->
 
 @attrs.frozen(kw_only=True)
 class Means:
-    """The way to the models, the executor of tools, and the team.
+    """The way to the models, the executor of tools, the team, and whoever decides.
 
     Attributes:
         members: whom a tool can delegate to by name.
         shared: the team's blackboard; None without a team.
+        desks: where all lies that somebody has to decide; without any the run cannot wait for a decision.
+        inherited: the middleware of those the run works for that watch it too.
     """
 
     connections: Connections
     executor: Executor
     members: Mapping[str, Chats] = attrs.field(factory=dict)
     shared: object | None = None
+    desks: tuple[Desk, ...] = ()
+    inherited: tuple[Middleware, ...] = ()
 
 
 class Inbox(Protocol):
@@ -102,12 +108,16 @@ class Working:
         session_id: of the run.
         call_id: the tool call that is being made; None between calls.
         tapes: where the run's events go.
+        desks: where its pendings lie.
+        inherited: its middleware that also watch whoever works for it.
     """
 
     session_id: str
     agent_path: tuple[str, ...]
     tapes: Sequence[Tape]
     call_id: str | None = None
+    desks: tuple[Desk, ...] = ()
+    inherited: tuple[Middleware, ...] = ()
 
 
 working: ContextVar[Working | None] = ContextVar("alloy.loop.working", default=None)

@@ -12,6 +12,7 @@ from alloy.errors import AlloyError
 from alloy.llm.content import JSON, Outcome
 from alloy.llm.message import Message, StopInfo
 from alloy.llm.usage import Usage
+from alloy.loop.approval import Pending
 from alloy.loop.errors import RunIncomplete
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Result(Generic[Out]):
         turns: how many answers the model gave in this run.
         stop: why the model stopped, of its last answer; None if it gave none.
         reason: of a halt; empty otherwise.
+        pending: what has to be decided before a paused run can go on.
         error: for status `error`, what ended the run.
         model: who answered last, `"vendor:model"`.
         agent: the name of the agent that ended the run.
@@ -94,6 +96,7 @@ class Result(Generic[Out]):
     stop: StopInfo | None = None
     reason: str = ""
     tool_calls: tuple[ToolCallRecord, ...] = ()
+    pending: tuple[Pending, ...] = ()
     error: AlloyError | None = None
     model: str = ""
     agent: str = ""

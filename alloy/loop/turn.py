@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from typing import Any
 
 import attrs
@@ -39,6 +40,7 @@ from alloy.loop.middleware import Continue, Halt
 from alloy.loop.output import Given, call_again
 from alloy.loop.result import Result, Status
 from alloy.loop.state import End, State
+from alloy.loop.work import RunWork
 from alloy.tools import Batch
 
 
@@ -49,6 +51,7 @@ class Run:
     Attributes:
         prompt: what begins it; None to go on with the history.
         inbox: what is said to it meanwhile.
+        asked_in: the context of whoever asked for it, where that was another task.
         owns_session: `session_start` and `session_end` are asked around it.
         reprompted: the last answer held a call that could not be read, and the model was told so.
     """
@@ -56,6 +59,7 @@ class Run:
     context: RunContext
     prompt: UserMessage | None
     inbox: Inbox = attrs.field(factory=Nobody)
+    asked_in: Context | None = None
     owns_session: bool = True
     reprompted: bool = attrs.field(default=False, init=False)
     acting: Acting = attrs.field(init=False)
@@ -82,6 +86,7 @@ class Run:
         agent_path: tuple[str, ...] = (),
         parent_call_id: str | None = None,
         inbox: Inbox | None = None,
+        asked_in: Context | None = None,
         owns_session: bool = True,
     ) -> Run:
         """Make a run, with its models at hand.
@@ -101,22 +106,26 @@ class Run:
             raise
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
         context = RunContext(state=state, chain=chain, emitter=emitter, means=means)
-        return cls(context=context, prompt=prompt, inbox=inbox or Nobody(), owns_session=owns_session)
+        return cls(
+            context=context, prompt=prompt, inbox=inbox or Nobody(), asked_in=asked_in, owns_session=owns_session
+        )
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
         """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates."""
-        end = End(status=Status.CANCELLED)
+        work = RunWork(asked_in=self.asked_in)
         before = working.set(self.context.working())
         try:
-            with scope:
-                end = await self._turns()
-        except AlloyError as error:
-            end = End(status=Status.ERROR, error=error)
+            with self.context.hooks.around(self.state, work):
+                with scope:
+                    end = await self._course()
+                if scope.cancelled_caught:
+                    end = End(status=Status.CANCELLED)
+                if self.owns_session:
+                    await self.context.hooks.session_end(self.state.session())
+                work.result = self.finish(end)
         finally:
             working.reset(before)
-        if self.owns_session:
-            await self.context.hooks.session_end(self.state.session())
-        return self.finish(end)
+        return work.result
 
     def finish(self, end: End) -> Result[Any]:
         """Close the history and tell everybody. The error of the end, if any, gets the result."""
@@ -138,6 +147,21 @@ class Run:
         if end.error is not None:
             end.error.result = result
         return result
+
+    async def _course(self) -> End:
+        """All turns; a middleware may have the last word on an error."""
+        try:
+            end = await self._turns()
+        except AlloyError as error:
+            end = End(status=Status.ERROR, error=error)
+        if end.error is None:
+            return end
+        try:
+            halt = await self.context.hooks.on_error(self.state, end.error)
+        except HookError as error:
+            error.others = (*error.others, end.error)
+            return End(status=Status.ERROR, error=error)
+        return end if halt is None else _halted(halt)
 
     async def _turns(self) -> End:
         state = self.state
@@ -258,7 +282,7 @@ class Run:
         run = await Run.prepare(
             agent,
             prompt,
-            means=self.context.means,
+            means=attrs.evolve(self.context.means, inherited=self.context.hooks.inherited),
             tapes=self.context.emitter.tapes,
             deps=state.deps,
             agent_path=deeper(state.agent_path, agent.name),

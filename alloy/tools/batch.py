@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 import attrs
@@ -36,10 +38,17 @@ class Job:
 
 
 class BatchListener(Protocol):
-    """Who follows a batch. Both are called in Trio's thread, and must not block."""
+    """Who follows a batch, in Trio's thread. `started` and `finished` must not block."""
+
+    async def around(self, job: Job, run: Callable[[], Awaitable[ToolResult]], /) -> ToolResult:
+        """Do a job by calling `run`, and return its result, or another in its place.
+
+        Called in the job's task, once for each job that is reached, also for one that is settled.
+        """
+        ...
 
     def started(self, job: Job) -> None:
-        """The tool is about to be called."""
+        """The tool is about to be called, in this task. Always inside of `around`."""
 
     def finished(self, job: Job, result: ToolResult, duration: float) -> None:
         """The job has its result, after `duration` seconds.
@@ -55,8 +64,8 @@ class Running:
     Attributes:
         scope: what ends it.
         task: what runs it.
-        started_at: by Trio's clock.
-        deadline: when it has to end: its own limit or an outer one, whichever is first.
+        started_at, ended_at: by Trio's clock; None while it runs.
+        outer: when it has to end whatever its own limit is.
         is_cancelled: `Batch.cancel` ended it.
     """
 
@@ -64,8 +73,31 @@ class Running:
     scope: trio.CancelScope
     task: trio.lowlevel.Task
     started_at: float
-    deadline: float
+    outer: float
+    ended_at: float | None = None
     is_cancelled: bool = False
+    _holds: int = 0  # a tool may wait for several answers at once
+    _held: tuple[float, float] = (0.0, 0.0)  # since when, and the limit at that time
+
+    @property
+    def deadline(self) -> float:
+        """When it has to end: its own limit or an outer one, whichever is first."""
+        return min(self.scope.deadline, self.outer)
+
+    @contextmanager
+    def on_hold(self) -> Iterator[None]:
+        """Inside the block its own limit does not run: it waits for somebody who may take all day."""
+        if not self._holds:
+            self._held = (trio.current_time(), self.scope.deadline)
+            self.scope.deadline = math.inf
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds:
+                since, limit = self._held
+                self.scope.deadline = limit + trio.current_time() - since
 
 
 class Batch:
@@ -80,6 +112,7 @@ class Batch:
         self.fatal: Fatal | None = None
         self._results: list[ToolResult | None] = [None] * len(self.jobs)
         self._running: dict[int, Running] = {}  # by the place of the job; kept when it has ended
+        self._finished: set[int] = set()
 
     def results(self) -> tuple[ToolResult, ...]:
         """The result of each job, in order; one that has none yet has that of a batch that ends now."""
@@ -106,18 +139,31 @@ class Batch:
                 running.scope.cancel()
         return found
 
+    def find(self, call_id: str) -> Running | None:
+        """A call that runs, by its id."""
+        found = (r for i, r in self._running.items() if r.job.call.id == call_id and self._results[i] is None)
+        return next(found, None)
+
     # For the executor.
 
     def begin(self, index: int, running: Running) -> None:
         """A job runs from now on."""
         self._running[index] = running
 
-    def finish(self, index: int, result: ToolResult) -> float:
-        """A job has its result; returns how long it ran, 0 if it did not."""
+    def obtain(self, index: int, result: ToolResult) -> None:
+        """A job has this result, unless another takes its place; it is over, and stays known if the rest is cut."""
         self._results[index] = result
-        running = self._running.get(index)
-        return trio.current_time() - running.started_at if running else 0.0
+        if (running := self._running.get(index)) is not None:
+            running.ended_at = trio.current_time()
+
+    def finish(self, index: int, result: ToolResult) -> float:
+        """A job has its result for good; returns how long it ran, 0 if it did not."""
+        self._results[index] = result
+        self._finished.add(index)
+        if (running := self._running.get(index)) is None:
+            return 0.0
+        return (trio.current_time() if running.ended_at is None else running.ended_at) - running.started_at
 
     def unfinished(self) -> list[int]:
-        """The places of the jobs without a result."""
-        return [index for index, result in enumerate(self._results) if result is None]
+        """The places of the jobs that are not finished."""
+        return [index for index in range(len(self.jobs)) if index not in self._finished]

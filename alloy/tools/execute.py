@@ -164,12 +164,17 @@ class _Run:
 
     async def _job(self, place: int) -> None:
         if not self.scope.cancel_called:
-            self._finish(place, await self._result(place, self.batch.jobs[place]))
+            self._finish(place, await self.listener.around(self.batch.jobs[place], partial(self._obtain, place)))
+
+    async def _obtain(self, place: int) -> ToolResult:
+        """The result of a job, kept from now on."""
+        job = self.batch.jobs[place]
+        result = attrs.evolve(await self._result(place, job), call_id=job.call.id, name=job.call.name)
+        self.batch.obtain(place, result)
+        return result
 
     def _finish(self, place: int, result: ToolResult) -> None:
-        job = self.batch.jobs[place]
-        result = attrs.evolve(result, call_id=job.call.id, name=job.call.name)
-        self.listener.finished(job, result, self.batch.finish(place, result))
+        self.listener.finished(self.batch.jobs[place], result, self.batch.finish(place, result))
 
     async def _result(self, place: int, job: Job) -> ToolResult:
         call, tool = job.call, job.tool
@@ -196,7 +201,7 @@ class _Run:
             scope=trio.CancelScope(deadline=now + limit),
             task=trio.lowlevel.current_task(),
             started_at=now,
-            deadline=min(now + limit, trio.current_effective_deadline()),
+            outer=trio.current_effective_deadline(),
         )
         context = self._context(job, running) if tool.context is not None else None
         if context is not None and tool.context is not None:

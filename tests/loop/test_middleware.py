@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 import alloy
-from alloy import Block, Continue, Edit, Halt, Middleware, Outcome, Request, RunInfo, Status, ToolCall
-from alloy.testing import ScriptedModel, calls, calls_raw, says
+from alloy import (
+    Block,
+    Continue,
+    Edit,
+    Halt,
+    Middleware,
+    Outcome,
+    Request,
+    RunInfo,
+    Status,
+    ToolCall,
+    ToolResult,
+)
+from alloy.loop import ModelWork, RunWork, ToolWork, Work
+from alloy.testing import ScriptedModel, calls, calls_raw, fails, hangs, says
 
 
 async def add(a: int, b: int) -> int:
@@ -17,26 +34,13 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
-class On(Middleware):
-    """A middleware made of one function for one hook, and a list of what it saw."""
-
-    def __init__(self, hook: str, answer: Any = None) -> None:
-        self.seen: list[Any] = []
-
-        async def act(run: RunInfo, thing: Any) -> Any:
-            self.seen.append(thing)
-            return answer(run, thing) if callable(answer) else answer
-
-        setattr(self, hook, act)
-
-
 def one(hook: str, answer: Any = None) -> Middleware:
     """A middleware whose class has just this hook, as a user would write it."""
     seen: list[Any] = []
 
-    async def act(self: Middleware, run: RunInfo, thing: Any) -> Any:
-        seen.append(thing)
-        return answer(run, thing) if callable(answer) else answer
+    async def act(self: Middleware, run: RunInfo, *things: Any) -> Any:
+        seen.append(things[-1])
+        return answer(run, *things) if callable(answer) else answer
 
     made = type("Mine", (Middleware,), {hook: act})()
     made.seen = seen
@@ -170,8 +174,12 @@ async def test_after_completion_is_not_asked_of_answers_with_calls() -> None:
     ("hook", "wrong", "allowed"),
     [
         ("before_completion", Block("x"), "Request, Halt or None"),
-        ("before_tool_call", Continue("x"), "Block, Edit, Halt or None"),
-        ("before_tool_call", True, "Block, Edit, Halt or None"),
+        ("before_tool_call", Continue("x"), "Block, Edit, Ask, Halt or None"),
+        ("before_tool_call", True, "Block, Edit, Ask, Halt or None"),
+        ("after_tool_request", Continue("x"), "Halt or None"),
+        ("after_tool_call", Block("x"), "ToolResult, Halt or None"),
+        ("after_tool_call", "text", "ToolResult, Halt or None"),
+        ("after_tool_execution", ToolResult("x"), "Halt or None"),
         ("after_completion", Edit({}), "Halt, Continue or None"),
     ],
 )
@@ -187,7 +195,17 @@ async def test_what_a_hook_may_not_return_is_a_hook_error_that_lists_the_allowed
     assert (caught.value.hook, caught.value.middleware) == (hook, "Mine")
 
 
-@pytest.mark.parametrize("hook", ["before_completion", "before_tool_call", "after_completion"])
+HOOKS = [
+    "before_completion",
+    "after_tool_request",
+    "before_tool_call",
+    "after_tool_call",
+    "after_tool_execution",
+    "after_completion",
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 async def test_a_hook_that_raises_ends_the_run_with_a_whole_history(hook: str) -> None:
     model = ScriptedModel(calls("add", a=1, b=1), says("ok"))
 
@@ -197,3 +215,345 @@ async def test_a_hook_that_raises_ends_the_run_with_a_whole_history(hook: str) -
     assert caught.value.result is not None
     messages = caught.value.result.messages
     assert not (isinstance(messages[-1], alloy.AssistantMessage) and messages[-1].tool_calls)
+    if hook == "after_tool_call":
+        assert caught.value.result.tool_calls[0].outcome is Outcome.OK  # it ran, whatever became of the hook
+
+
+class Order(Middleware):
+    """Notes the name of every hook that is asked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+def _noting(hook: str) -> Any:
+    async def note(self: Order, *args: Any) -> None:
+        self.names.append(hook)
+
+    return note
+
+
+for _hook in ["session_start", *HOOKS, "on_error", "session_end"]:
+    setattr(Order, _hook, _noting(_hook))
+
+
+async def test_the_hooks_are_asked_in_their_order() -> None:
+    order = Order()
+
+    await alloy.run("x", model=ScriptedModel(calls("add", a=1, b=1), says("2")), tools=[add], middleware=[order])
+
+    assert order.names == [
+        "session_start",
+        "before_completion",
+        "after_tool_request",
+        "before_tool_call",
+        "after_tool_call",
+        "after_tool_execution",
+        "before_completion",
+        "after_completion",
+        "session_end",
+    ]
+
+
+async def test_a_halt_at_the_request_for_tools_runs_none_and_asks_about_none() -> None:
+    vets = one("before_tool_call")
+    model = ScriptedModel([says("let me add"), calls("add", a=1, b=1)])
+
+    result = await alloy.run(
+        "x", model=model, tools=[add], middleware=[one("after_tool_request", Halt("no tools")), vets]
+    )
+
+    assert (result.status, result.reason, result.text) == (Status.HALTED, "no tools", "let me add")
+    assert [r.outcome for r in result.messages[-1].results] == [Outcome.NOT_STARTED]  # type: ignore[union-attr]
+    assert vets.seen == []  # type: ignore[attr-defined]
+
+
+async def test_after_tool_call_may_replace_a_result() -> None:
+    def hide(run: RunInfo, call: ToolCall, result: ToolResult) -> ToolResult | None:
+        return ToolResult(result.text.replace("3", "*"), details="hidden") if "3" in result.text else None
+
+    later = one("after_tool_call")
+    model = ScriptedModel([calls("add", id="c1", a=1, b=2), calls("add", a=2, b=2)], says("ok"))
+
+    result = await alloy.run("x", model=model, tools=[add], middleware=[one("after_tool_call", hide), later])
+
+    told = model.requests[1].messages[-1].results  # type: ignore[union-attr]
+    assert [(r.text, r.name, r.outcome) for r in told] == [("*", "add", Outcome.OK), ("4", "add", Outcome.OK)]
+    assert told[0].call_id == "c1"
+    assert [r.text for r in later.seen] == ["*", "4"]  # type: ignore[attr-defined]
+    assert [record.details for record in result.tool_calls] == ["hidden", None]
+
+
+async def test_after_tool_call_is_asked_about_calls_that_did_not_run() -> None:
+    watch = one("after_tool_call")
+    blocks = one("before_tool_call", Block("no"))
+    model = ScriptedModel([calls("add", a=1, b=1), calls("nothing")], says("ok"))
+
+    await alloy.run("x", model=model, tools=[add], middleware=[blocks, watch])
+
+    assert [r.outcome for r in watch.seen] == [Outcome.BLOCKED, Outcome.UNKNOWN_TOOL]  # type: ignore[attr-defined]
+
+
+async def test_a_replaced_error_is_what_its_replacement_says() -> None:
+    def mend(run: RunInfo, call: ToolCall, result: ToolResult) -> ToolResult:
+        return ToolResult("mended") if result.is_error else ToolResult("broken", is_error=True)
+
+    model = ScriptedModel([calls("add", a="x", b=1), calls("add", a=1, b=1)], says("ok"))
+
+    result = await alloy.run("x", model=model, tools=[add], middleware=[one("after_tool_call", mend)])
+
+    assert [record.outcome for record in result.tool_calls] == [Outcome.OK, Outcome.ERROR]
+
+
+async def test_a_halt_after_a_call_stops_those_beside_it(autojump_clock: trio.testing.MockClock) -> None:
+    @alloy.tool(concurrent=True)
+    async def nap(seconds: float) -> str:
+        """Sleep."""
+        await trio.sleep(seconds)
+        return "rested"
+
+    def at_first(run: RunInfo, call: ToolCall, result: ToolResult) -> Halt:
+        return Halt("one is enough")
+
+    model = ScriptedModel([calls("nap", seconds=60), calls("nap", seconds=1), calls("add", a=1, b=1)])
+
+    result = await alloy.run("x", model=model, tools=[nap, add], middleware=[one("after_tool_call", at_first)])
+
+    assert (result.status, result.reason) == (Status.HALTED, "one is enough")
+    assert trio.current_time() == 1
+    assert [r.outcome for r in result.messages[-1].results] == [  # type: ignore[union-attr]
+        Outcome.CANCELLED,
+        Outcome.OK,
+        Outcome.NOT_STARTED,
+    ]
+    assert [record.outcome for record in result.tool_calls] == [Outcome.CANCELLED, Outcome.OK, Outcome.NOT_STARTED]
+
+
+async def test_a_result_is_kept_when_the_run_is_cancelled_while_it_is_looked_at(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Slow(Middleware):
+        async def after_tool_call(self, run: RunInfo, call: ToolCall, result: ToolResult) -> None:
+            await trio.sleep(60)
+
+    model = ScriptedModel(calls("add", a=1, b=1))
+    async with alloy.stream("x", model=model, tools=[add], middleware=[Slow()]) as stream:
+        await trio.sleep(1)
+        stream.cancel()
+        result = await stream.result()
+
+    assert result.status is Status.CANCELLED
+    assert [r.text for r in result.messages[-1].results] == ["2"]  # type: ignore[union-attr]
+    assert [(record.outcome, record.duration) for record in result.tool_calls] == [(Outcome.OK, 0)]
+
+
+async def test_a_halt_after_the_batch_keeps_all_results() -> None:
+    watch = one("after_tool_execution", Halt("enough"))
+
+    result = await alloy.run("x", model=ScriptedModel(calls("add", a=1, b=1)), tools=[add], middleware=[watch])
+
+    assert (result.status, result.reason) == (Status.HALTED, "enough")
+    assert result.messages[-1] is watch.seen[0]  # type: ignore[attr-defined]
+    assert result.messages[-1].results[0].text == "2"  # type: ignore[union-attr]
+
+
+async def test_on_error_may_turn_the_error_into_a_halt() -> None:
+    failing = ScriptedModel(says("one"), fails(alloy.BadRequest("no such thing")))
+    more = one("after_completion", Continue("more"))
+
+    result = await alloy.run("x", model=failing, middleware=[more, one("on_error", Halt("as expected"))])
+
+    assert (result.status, result.reason, result.error) == (Status.HALTED, "as expected", None)
+    assert result.text == "one"
+
+
+async def test_on_error_that_has_nothing_to_say_leaves_the_error() -> None:
+    watch = one("on_error")
+    error = alloy.BadRequest("no such thing")
+
+    with pytest.raises(alloy.BadRequest) as caught:
+        await alloy.run("x", model=ScriptedModel(fails(error)), middleware=[watch])
+
+    assert caught.value is error
+    assert watch.seen == [error]  # type: ignore[attr-defined]
+
+
+async def test_on_error_is_asked_about_fatal_tools_and_failed_hooks() -> None:
+    async def breaks() -> None:
+        """Break."""
+        raise alloy.Fatal("the disk is full")
+
+    watch = one("on_error", lambda run, error: Halt(type(error).__name__))
+    fatal = await alloy.run("x", model=ScriptedModel(calls("breaks")), tools=[breaks], middleware=[watch])
+    broken = one("before_completion", lambda *_: 1 / 0)
+    hook = await alloy.run("x", model=ScriptedModel(says("ok")), middleware=[broken, watch])
+
+    assert (fatal.reason, hook.reason) == ("Fatal", "HookError")
+
+
+async def test_on_error_that_fails_is_the_error_and_the_first_one_is_beside_it() -> None:
+    error = alloy.BadRequest("no such thing")
+
+    with pytest.raises(alloy.HookError, match="on_error of Mine raised ZeroDivisionError") as caught:
+        await alloy.run("x", model=ScriptedModel(fails(error)), middleware=[one("on_error", lambda *_: 1 / 0)])
+
+    assert caught.value.others == (error,)
+
+
+async def test_on_error_is_not_asked_when_the_run_is_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    watch = one("on_error")
+    async with alloy.stream("x", model=ScriptedModel(hangs()), middleware=[watch]) as stream:
+        await trio.sleep(1)
+        stream.cancel()
+        assert (await stream.result()).status is Status.CANCELLED
+
+    assert watch.seen == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("wrong", ["rm", None, 3])
+async def test_an_edit_without_a_mapping_is_a_hook_error(wrong: Any) -> None:
+    with pytest.raises(alloy.HookError, match="arguments of an Edit must be a mapping"):
+        await alloy.run(
+            "x",
+            model=ScriptedModel(calls("add", a=1, b=1)),
+            tools=[add],
+            middleware=[one("before_tool_call", lambda *_: Edit(wrong))],
+        )
+
+
+async def test_two_edits_keep_what_the_model_had_asked_for() -> None:
+    def more(run: RunInfo, call: ToolCall) -> Edit:
+        return Edit({**call.arguments, "a": call.arguments["a"] + 1})  # type: ignore[operator]
+
+    model = ScriptedModel(calls("add", a=1, b=0), says("ok"))
+
+    result = await alloy.run(
+        "x", model=model, tools=[add], middleware=[one("before_tool_call", more), one("before_tool_call", more)]
+    )
+
+    assert (result.tool_calls[0].arguments["a"], result.tool_calls[0].edited_from) == (3, {"a": 1, "b": 0})
+
+
+# Measuring.
+
+
+class Measures(Middleware):
+    """Notes each piece of work when it begins and when it is over."""
+
+    inherited = True
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    @contextmanager
+    def around(self, run: RunInfo, work: Work) -> Iterator[None]:
+        what = f"{type(work).__name__} of {'/'.join(run.agent_path)}"
+        self.log.append(f"{what} begins")
+        try:
+            yield
+        except BaseException as error:
+            self.log.append(f"{what} breaks off: {type(error).__name__}")
+            raise
+        match work:
+            case RunWork(result=result):
+                came = result and result.status
+            case ModelWork(answer=answer):
+                came = answer and answer.stop.reason
+            case ToolWork(result=result):
+                came = result and result.outcome
+        self.log.append(f"{what}: {came}")
+
+
+async def test_around_sees_runs_models_and_tools_and_what_comes_of_them() -> None:
+    measures = Measures()
+    helper = alloy.Agent(model=ScriptedModel(says("fine")), name="helper")
+    model = ScriptedModel([calls("helper", prompt="?"), calls("add", a="x", b=1)], says("ok"))
+
+    await alloy.run("x", model=model, tools=[alloy.as_tool(helper), add], middleware=[measures], name="lead")
+
+    assert measures.log == [
+        "RunWork of lead begins",
+        "ModelWork of lead begins",
+        "ModelWork of lead: tool_use",
+        "ToolWork of lead begins",
+        "RunWork of lead/helper begins",
+        "ModelWork of lead/helper begins",
+        "ModelWork of lead/helper: end_turn",
+        "RunWork of lead/helper: completed",
+        "ToolWork of lead: ok",
+        "ModelWork of lead begins",
+        "ModelWork of lead: end_turn",
+        "RunWork of lead: completed",
+    ]
+
+
+async def test_around_sees_errors_and_cancellation_and_changes_neither(autojump_clock: trio.testing.MockClock) -> None:
+    measures = Measures()
+    with pytest.raises(alloy.BadRequest):
+        await alloy.run("x", model=ScriptedModel(fails(alloy.BadRequest("no"))), middleware=[measures])
+    with trio.move_on_after(1):
+        await alloy.run("x", model=ScriptedModel(hangs()), middleware=[measures])
+
+    assert measures.log == [
+        "RunWork of agent begins",
+        "ModelWork of agent begins",
+        "ModelWork of agent breaks off: BadRequest",
+        "RunWork of agent: error",
+        "RunWork of agent begins",
+        "ModelWork of agent begins",
+        "ModelWork of agent breaks off: Cancelled",
+        "RunWork of agent breaks off: Cancelled",
+    ]
+
+
+@pytest.mark.parametrize("when", ["made", "entered", "left"])
+async def test_what_measures_and_fails_is_logged_and_changes_nothing(
+    when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Middleware):
+        def around(self, run: RunInfo, work: Work) -> Any:
+            if when == "made":
+                raise ZeroDivisionError("broken")
+            return self.block()
+
+        @contextmanager
+        def block(self) -> Iterator[None]:
+            if when == "entered":
+                raise ZeroDivisionError("broken")
+            yield
+            raise ZeroDivisionError("broken")
+
+    measures = Measures()
+    result = await alloy.run("x", model=ScriptedModel(says("ok")), middleware=[Broken(), measures])
+
+    assert result.text == "ok"
+    assert measures.log[-1] == "RunWork of agent: completed"
+    assert len([record for record in caplog.records if record.exc_info]) == 2  # of the run and the model
+
+
+async def test_a_middleware_that_is_inherited_is_asked_once_where_both_have_it() -> None:
+    @attrs.frozen
+    class Counts(Middleware):
+        inherited = True
+        seen: list[str] = attrs.field(factory=list, eq=False)
+
+        async def before_completion(self, run: RunInfo, request: Request) -> None:
+            self.seen.append(run.agent.name)
+
+    outer, inner = Counts(), Counts()
+    helper = alloy.Agent(model=ScriptedModel(says("fine")), name="helper", middleware=[inner])
+    model = ScriptedModel(calls("helper", prompt="?"), says("ok"))
+
+    await alloy.run("x", model=model, tools=[alloy.as_tool(helper)], middleware=[outer], name="lead")
+
+    assert (outer.seen, inner.seen) == (["lead", "lead"], ["helper"])
+
+
+async def test_a_middleware_is_not_inherited_unless_it_says_so() -> None:
+    watch = one("before_completion")
+    helper = alloy.Agent(model=ScriptedModel(says("fine")), name="helper")
+    model = ScriptedModel(calls("helper", prompt="?"), says("ok"))
+
+    await alloy.run("x", model=model, tools=[alloy.as_tool(helper)], middleware=[watch])
+
+    assert len(watch.seen) == 2  # type: ignore[attr-defined]

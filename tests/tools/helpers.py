@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ class Log:
     finished_ids: list[str] = attrs.field(factory=list)
     durations: dict[str, float] = attrs.field(factory=dict)
     reports: list[object] = attrs.field(factory=list)
+
+    async def around(self, job: Job, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
+        return await run()
 
     def started(self, job: Job) -> None:
         self.started_ids.append(job.call.id)

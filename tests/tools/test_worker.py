@@ -147,6 +147,7 @@ def double(point: Point) -> Point:
     return Point(point.x * 2)
 
 class Listener:
+    async def around(self, job, run): return await run()
     def started(self, job): ...
     def finished(self, job, result, duration): print(result.text)
 

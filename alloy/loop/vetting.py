@@ -1,0 +1,203 @@
+"""Vetting the calls of an answer: what is to become of each, decided for all of them before any runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import isawaitable
+
+import attrs
+import trio
+
+from alloy.errors import sole_error
+from alloy.llm.content import JSON, Outcome
+from alloy.llm.history import synthetic_result
+from alloy.llm.message import AssistantMessage, StopReason
+from alloy.loop.approval import (
+    Approve,
+    Deny,
+    Edit,
+    Expired,
+    Fate,
+    Pending,
+    Slot,
+    Withdrawn,
+    as_decision,
+    check_decision,
+)
+from alloy.loop.context import RunContext
+from alloy.loop.errors import HookError
+from alloy.loop.events import ApprovalDecided, ApprovalRequested
+from alloy.loop.middleware import Approver, Ask, Block, Halt, edited
+from alloy.tools import Job
+from alloy.tools.results import describe
+
+_CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
+_OVER = "not started: the run may make {limit} tool calls, and has made them"
+_NOBODY = "denied: this call needs an approval, and nobody is there to give it; it did not run"
+_WITHDRAWN = "cancelled: this call was taken back before it was approved; it did not run"
+
+
+@attrs.define(eq=False)
+class Vetting:
+    """The calls of one answer on their way to jobs: to run, perhaps edited, or with a result of our own instead."""
+
+    run: RunContext
+    jobs: list[Job] = attrs.field(factory=list)
+    asks: dict[int, tuple[Ask, ...]] = attrs.field(factory=dict)  # by the place of the job
+
+    async def vet(self, message: AssistantMessage, *, wrap_up: bool) -> Halt | None:
+        """Fill `jobs`. The history's last answer shows the calls as edited.
+
+        Raises:
+            HookError: a middleware, an approver or `on_event` raised.
+        """
+        if (halt := await self._ask_hooks(message, wrap_up=wrap_up)) is not None:
+            return halt
+        for place, asks in self.asks.items():
+            for ask in asks:
+                if ask.approver is not None and self.jobs[place].settled is None:
+                    await self._ask_approver(place, ask, ask.approver)
+        await self._ask_at_desks()
+        return None
+
+    async def _ask_hooks(self, message: AssistantMessage, *, wrap_up: bool) -> Halt | None:
+        state = self.run.state
+        tools = {tool.name: tool for tool in self.run.tools}
+        left = state.calls_left()
+        for place, call in enumerate(message.tool_calls):
+            job = Job(call=call, tool=tools.get(call.name))
+            self.jobs.append(job)
+            if wrap_up:
+                self._settle(place, Outcome.NOT_STARTED)
+            elif message.stop.reason is StopReason.MAX_TOKENS and call is message.content[-1]:
+                self._settle(place, Outcome.NOT_STARTED, _CUT)
+            elif left is not None and sum(job.settled is None for job in self.jobs[:-1]) >= left:
+                self._settle(place, Outcome.NOT_STARTED, _OVER.format(limit=state.agent.limits.max_tool_calls))
+            elif job.tool is not None and call.parse_error is None:
+                vetted = await self.run.hooks.before_tool_call(state, call)
+                if vetted.call is not call:
+                    self._edit(place, vetted.call.arguments)
+                match vetted.verdict:
+                    case Halt() as halt:
+                        return halt
+                    case Block(reason):
+                        self._settle(place, Outcome.BLOCKED, f"blocked: {reason}")
+                    case None if vetted.asks or job.tool.approve:
+                        if self._problem(place, vetted.call.arguments) is None:  # else it cannot run anyway
+                            self.asks[place] = vetted.asks or (Ask(f"run the tool {call.name!r}?"),)
+        return None
+
+    # Whom to ask.
+
+    async def _ask_approver(self, place: int, ask: Ask, approver: Approver) -> None:
+        """Ask a function, which holds up the run until it answers."""
+        pending = self._pending(place, ask.question, ask.expires)
+        self.run.emitter.emit(ApprovalRequested, pending)
+        fate: Fate = Withdrawn()
+        try:
+            fate = await _approved(approver, pending, ask.expires, partial(self._check, place))
+        finally:
+            self.run.emitter.emit(ApprovalDecided, pending.id, as_decision(fate))
+        self._apply(place, fate)
+
+    async def _ask_at_desks(self) -> None:
+        """Lay all that nobody here can decide on the desks, at once, and wait for all."""
+        slots: dict[int, Slot] = {}
+        for place, asks in self.asks.items():
+            waiting = [ask for ask in asks if ask.approver is None]
+            if not waiting or self.jobs[place].settled is not None:
+                continue
+            if not self.run.means.desks:
+                self._settle(place, Outcome.DENIED, _NOBODY)
+                continue
+            limits = [ask.expires for ask in waiting if ask.expires is not None]
+            limit = min(limits) if limits else None
+            question = "\n".join(dict.fromkeys(ask.question for ask in waiting))
+            pending = self._pending(place, question, limit)
+            slots[place] = Slot(pending, self.run.means.desks, partial(self._check, place), limit)
+        if slots:
+            await self._wait_for_all(slots)
+
+    async def _wait_for_all(self, slots: Mapping[int, Slot]) -> None:
+        async def wait(place: int, slot: Slot) -> None:
+            self._apply(place, await self.run.decided(slot))
+
+        try:
+            for slot in slots.values():
+                self.run.emitter.emit(ApprovalRequested, slot.pending)
+            with sole_error():
+                async with trio.open_nursery() as nursery:
+                    for place, slot in slots.items():
+                        nursery.start_soon(wait, place, slot)
+        finally:
+            for slot in slots.values():
+                slot.settle(Withdrawn())
+
+    def _pending(self, place: int, question: str, limit: float | None) -> Pending:
+        return self.run.pending("approval", question, self.jobs[place].call, limit)
+
+    # What becomes of a call.
+
+    def _check(self, place: int, edit: Edit) -> None:
+        if (problem := self._problem(place, edit.arguments)) is not None:
+            raise ValueError(problem)
+
+    def _problem(self, place: int, arguments: Mapping[str, JSON]) -> str | None:
+        """Why these arguments do not fit the tool; None if they do."""
+        tool = self.jobs[place].tool
+        assert tool is not None
+        try:
+            tool.parse(arguments)
+        except Exception as error:  # ValidationError, or a check that the tool's author wrote is broken
+            return f"the arguments of {tool.name} do not fit: {describe(error)}"
+        return None
+
+    def _apply(self, place: int, fate: Fate) -> None:
+        match fate:
+            case Approve():
+                pass
+            case Edit(arguments):
+                self._edit(place, arguments)
+            case Withdrawn():
+                self._settle(place, Outcome.CANCELLED, _WITHDRAWN)
+            case Expired(seconds):
+                text = f"denied: nobody approved of this call within {seconds:g} s; it did not run"
+                self._settle(place, Outcome.DENIED, text)
+            case Deny(reason):
+                self._settle(place, Outcome.DENIED, f"denied: {reason}; the call did not run" if reason else None)
+
+    def _edit(self, place: int, arguments: Mapping[str, JSON]) -> None:
+        job = self.jobs[place]
+        call = edited(job.call, arguments)
+        self.run.state.replace_call(job.call, call)
+        first = job.call.arguments if job.edited_from is None else job.edited_from
+        self.jobs[place] = attrs.evolve(job, call=call, edited_from=first)
+
+    def _settle(self, place: int, outcome: Outcome, text: str | None = None) -> None:
+        job = self.jobs[place]
+        self.jobs[place] = attrs.evolve(job, settled=synthetic_result(job.call, outcome, text))
+
+
+async def _approved(approver: Approver, pending: Pending, limit: float | None, check: Callable[[Edit], object]) -> Fate:
+    """What a function decides within `limit` seconds; True stands for an approval, False for a denial."""
+    answer: object = None
+    expired = True
+    try:
+        with trio.move_on_after(math.inf if limit is None else limit):
+            answer = approver(pending)
+            if isawaitable(answer):
+                answer = await answer
+            expired = False
+        if expired and limit is not None:
+            return Expired(limit)
+        if isinstance(answer, bool):
+            return Approve() if answer else Deny()
+        decision = check_decision(pending, answer)
+        if isinstance(decision, Edit):
+            check(decision)
+    except Exception as error:
+        what = f"the approver of {pending.question!r} failed: {type(error).__name__}: {error}"
+        raise HookError(what, hook="ask") from error
+    return decision
