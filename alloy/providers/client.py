@@ -82,6 +82,7 @@ class VendorModel:
     Attributes:
         name: `"vendor:model"`.
         base_url: what the dialect's paths are appended to.
+        query: of every request's URL, behind what the dialect's paths hold of one.
         headers: sent besides the others, and instead of those of the same name.
         credentials: who asks.
         card: how much the model reads and writes, and what that costs.
@@ -96,6 +97,7 @@ class VendorModel:
     dialect: Dialect
     profile: Profile = Profile()
     base_url: str
+    query: str = attrs.field(default="", repr=False)
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, repr=False, hash=False)
     credentials: Credentials = attrs.field(factory=ApiKey, repr=False)
     card: ModelCard = UNKNOWN
@@ -112,7 +114,7 @@ class VendorModel:
     @property
     def account(self) -> Hashable:
         """See `alloy.llm.provider.Model.account`."""
-        return self.base_url, self.credentials
+        return self.base_url, self.query, self.credentials
 
     def holds_to(self, schema: Mapping[str, JSON]) -> bool:
         """See `alloy.llm.provider.Model.holds_to`."""
@@ -177,16 +179,22 @@ class VendorModel:
 
     async def _send(self, wire: WireRequest, headers: Mapping[str, str], http: HTTP) -> Response:
         try:
-            return await http.post(self.base_url + wire.path, headers, wire.body)
+            return await http.post(self._url_of(wire), headers, wire.body)
         except ProviderError as error:
             self._sign(error, headers)
             raise
+
+    def _url_of(self, wire: WireRequest) -> str:
+        url = self.base_url + wire.path
+        return f"{url}{'&' if '?' in url else '?'}{self.query}" if self.query else url
 
     async def _answer(
         self, response: Response, request: Request, headers: Mapping[str, str], notes: Sequence[Delta]
     ) -> AsyncGenerator[Sequence[Delta], None]:
         if notes:
             yield notes
+        if self.profile.thinks_silently:
+            response.allow_silence()
         decoder = self.dialect.decoder(request, self._target)
         reader = Reader(self.dialect.framing, decoder, response.headers.get("content-type", ""))
         try:

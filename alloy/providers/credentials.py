@@ -12,7 +12,7 @@ from alloy.providers.secret import Secret
 if TYPE_CHECKING:  # httpx is slow to load, and not needed before the first request
     from alloy.providers.http import HTTP
 
-Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key"]
+Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key"]
 
 
 class Credentials(Protocol):

@@ -82,6 +82,8 @@ class Profile:
         answer_after_tools: whether the model must have answered a tool's result before the user speaks again; if
             not, an answer is put there.
         context_window: tokens of context to ask for where the server has to be told; None leaves it to the server.
+        thinks_silently: whether the server may send nothing while the model thinks, for longer than
+            `Timeouts.silence`; then `Timeouts.no_content` alone bounds how long it may be silent.
         reports_cost: whether a number under `usage.cost` is what the answer costs in USD, and one under
             `usage.cost_in_usd_ticks` in units of 1e-10 USD.
 
@@ -126,6 +128,7 @@ class Profile:
     reasoning_with_calls: bool = attrs.field(default=False, validator=_FLAG)
     answer_after_tools: bool = attrs.field(default=False, validator=_FLAG)
     context_window: int | None = attrs.field(default=None, validator=attrs.validators.optional(_is_of(int)))
+    thinks_silently: bool = attrs.field(default=False, validator=_FLAG)
     reports_cost: bool = attrs.field(default=False, validator=_FLAG)
 
 

@@ -53,6 +53,10 @@ class Response:
         """Tell that some of what was read is content, for the limit `no_content`."""
         self._patience.content_came()
 
+    def allow_silence(self) -> None:
+        """Tell that the server may send nothing for as long as it may send no content."""
+        self._patience.allow_silence()
+
     def settle(self) -> None:
         """Tell that all that matters has been read: the body ends soon, or is taken to have ended."""
         if not self._patience.is_settling:

@@ -28,7 +28,7 @@ class Timeouts:
     Attributes:
         connect: until there is a connection, TLS included.
         first_byte: from then on, until the answer begins.
-        silence: without a byte.
+        silence: without a byte; not counted for models that think silently, such as OpenAI's.
         no_content: without a piece of the answer; pings and comments are none.
 
     Raises:
@@ -67,6 +67,11 @@ class Patience:
         self._phase = "no_content"
         self._budget = self._timeouts.no_content
         self._longest = self._timeouts.silence
+
+    def allow_silence(self) -> None:
+        """The server may send nothing for as long as it may send no content."""
+        if self._phase == "no_content":
+            self._longest = math.inf
 
     def content_came(self) -> None:
         """A piece of the answer has come."""

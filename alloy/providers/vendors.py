@@ -14,14 +14,26 @@ from alloy.llm.content import Origin
 from alloy.llm.errors import MissingKey
 from alloy.llm.models import CARD_FIELDS, ModelCard, card_for, evolve_card
 from alloy.providers.anthropic import AnthropicMessages
+from alloy.providers.base_url import BaseURL, read_base_url
 from alloy.providers.client import VendorModel
-from alloy.providers.codex_auth import PlanToken, Token, TokenFile, server_at
+from alloy.providers.codex_auth import PlanToken, Token, TokenFile
 from alloy.providers.credentials import ApiKey, Auth, Credentials
 from alloy.providers.dialect import Dialect, Profile
 from alloy.providers.gemini import Gemini
 from alloy.providers.ollama import OllamaChat
 from alloy.providers.openai_chat import ChatCompletions
 from alloy.providers.openai_responses import Responses
+from alloy.providers.profiles import (
+    CLAUDE_MODELS,
+    CODEX,
+    DEEPSEEK,
+    GEMINI_MODELS,
+    MISTRAL,
+    OPENAI,
+    OPENAI_MODELS,
+    XAI,
+    XAI_MODELS,
+)
 from alloy.providers.secret import Secret
 
 _MESSAGES = AnthropicMessages()
@@ -29,92 +41,6 @@ _CHAT = ChatCompletions()
 _RESPONSES = Responses()
 _GEMINI = Gemini()
 _OLLAMA = OllamaChat()
-
-_DEEPSEEK = Profile(
-    known_efforts=("none", "low", "high", "max"),
-    thinking_switch=True,
-    output_format="json_object",
-    reasoning_with_calls=True,
-)
-_MISTRAL = Profile(
-    known_efforts=("none", "high"),
-    usage_option="none",
-    file_parts="mistral",
-    tool_choice_none=False,
-    tool_ids="alnum9",
-    answer_after_tools=True,
-)
-
-# Models before Gemini 3, and those of it that do not take each level of thinking.
-_BEFORE_3: Mapping[str, Any] = {"thinking": "budget", "signed_calls": False, "files_in_results": False}
-_BY_SCHEMA: Mapping[str, Any] = {"output": "schema"}  # of models whose vendor says that it enforces it
-_NOT_MINIMAL: Mapping[str, Any] = {"known_efforts": ("low", "medium", "high"), **_BY_SCHEMA}
-_GEMINI_MODELS: Mapping[str, Mapping[str, Any]] = {
-    "gemini-1": {**_BEFORE_3, "efforts": False},
-    "gemini-2.0": {**_BEFORE_3, "efforts": False},
-    "gemini-2.5": {**_BEFORE_3, "known_efforts": ("none", "minimal", "low", "medium", "high")},
-    "gemini-2.5-pro": {**_BEFORE_3, "known_efforts": ("minimal", "low", "medium", "high")},
-    "gemma-": {**_BEFORE_3, "efforts": False},
-    "gemini-3": _BY_SCHEMA,
-    "gemini-4": _BY_SCHEMA,
-    "gemini-3.1-pro": _NOT_MINIMAL,
-    "gemini-3.7-flash": _NOT_MINIMAL,
-    "gemini-3.8-flash": _NOT_MINIMAL,
-    "gemini-4-argon": _NOT_MINIMAL,
-}
-
-# OpenAI's models reason from `o1` and `gpt-5` on; some of those by default, and some always.
-_PLAIN: Mapping[str, Any] = {"efforts": False, "encrypted_reasoning": False}
-_SINCE_5_6: Mapping[str, Any] = {
-    "temperature_needs": "none",
-    "known_efforts": ("none", "low", "medium", "high", "xhigh", "max"),
-    **_BY_SCHEMA,
-}
-
-
-def _always(*efforts: str) -> Mapping[str, Any]:
-    return {"temperature": False, "known_efforts": efforts, **_BY_SCHEMA}
-
-
-_OPENAI_MODELS: Mapping[str, Mapping[str, Any]] = {
-    "gpt-3.5": _PLAIN,
-    "gpt-4": _PLAIN,
-    "chatgpt-4o": _PLAIN,
-    "gpt-5-chat": _PLAIN,
-    "o1": _always("low", "medium", "high"),
-    "o3": _always("low", "medium", "high"),
-    "o4": _always("low", "medium", "high"),
-    "codex-mini": _always("low", "medium", "high"),
-    "gpt-5": _always("minimal", "low", "medium", "high"),
-    "gpt-5-pro": _always("high"),
-    "gpt-5.": {"temperature_needs": "default", **_BY_SCHEMA},
-    "gpt-5.2-pro": _always("medium", "high", "xhigh"),
-    "gpt-5.4-pro": _always("medium", "high", "xhigh"),
-    "gpt-5.5": {"temperature_needs": "none", **_BY_SCHEMA},
-    "gpt-5.5-pro": _always("medium", "high", "xhigh"),
-    "gpt-5.6": _SINCE_5_6,
-    "gpt-6": _SINCE_5_6,
-    "gpt-6-astra": _always("low", "medium", "high", "xhigh", "max"),
-    "gpt-6.1-sol": _always("low", "medium", "high", "xhigh", "max"),
-}
-_XAI_MODELS: Mapping[str, Mapping[str, Any]] = {
-    "grok-4.3": {"known_efforts": ("none", "low", "medium", "high")},
-    "grok-latest": {"known_efforts": ("none", "low", "medium", "high")},
-    "grok-4.5": {"known_efforts": ("low", "medium", "high")},
-    "grok-4.6": {"known_efforts": ("low", "medium", "high")},
-    "grok-4.7": {"known_efforts": ("low", "medium", "high", "xhigh")},
-    "grok-4.20": {"efforts": False},
-    "grok-4-fast-non-reasoning": {"efforts": False},
-    "grok-4-1-fast-non-reasoning": {"efforts": False},
-}
-_CLAUDE_MODELS: Mapping[str, Mapping[str, Any]] = {
-    f"claude-{name}": _BY_SCHEMA  # of Claude 4.5 and later
-    for name in (
-        *(f"{size}-4-{minor}" for size in ("opus", "sonnet", "haiku") for minor in (5, 6, 7, 8, 9)),
-        *(f"{size}-5" for size in ("opus", "sonnet", "haiku", "fable", "mythos")),
-    )
-}
-_CODEX = Profile(temperature=False, limits_output=False, instructions=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -156,7 +82,7 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.anthropic.com",
             variable="ANTHROPIC_API_KEY",
             auth="x-api-key",
-            models=_CLAUDE_MODELS,
+            models=CLAUDE_MODELS,
         ),
         Vendor(
             name="openai",
@@ -165,7 +91,8 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.openai.com/v1",
             variable="OPENAI_API_KEY",
             base_url_variable="OPENAI_BASE_URL",
-            models=_OPENAI_MODELS,
+            profile=OPENAI,
+            models=OPENAI_MODELS,
         ),
         Vendor(
             name="codex",
@@ -174,8 +101,8 @@ VENDORS: Mapping[str, Vendor] = {
             base_url="https://api.openai.com/v1",
             variable="CODEX_ACCESS_TOKEN",
             file_variable="CODEX_TOKEN_FILE",
-            profile=_CODEX,
-            models=_OPENAI_MODELS,
+            profile=CODEX,
+            models=OPENAI_MODELS,
         ),
         Vendor(
             name="xai",
@@ -183,8 +110,8 @@ VENDORS: Mapping[str, Vendor] = {
             path="/responses",
             base_url="https://api.x.ai/v1",
             variable="XAI_API_KEY",
-            profile=Profile(runs_custom_tools=True, reports_cost=True),
-            models=_XAI_MODELS,
+            profile=XAI,
+            models=XAI_MODELS,
         ),
         Vendor(
             name="openrouter",
@@ -209,7 +136,7 @@ VENDORS: Mapping[str, Vendor] = {
             path="/chat/completions",
             base_url="https://api.deepseek.com",
             variable="DEEPSEEK_API_KEY",
-            profile=_DEEPSEEK,
+            profile=DEEPSEEK,
         ),
         Vendor(
             name="mistral",
@@ -217,7 +144,7 @@ VENDORS: Mapping[str, Vendor] = {
             path="/chat/completions",
             base_url="https://api.mistral.ai/v1",
             variable="MISTRAL_API_KEY",
-            profile=_MISTRAL,
+            profile=MISTRAL,
         ),
         Vendor(
             name="google",
@@ -228,7 +155,7 @@ VENDORS: Mapping[str, Vendor] = {
             other_variable="GEMINI_API_KEY",
             auth="x-goog-api-key",
             profile=Profile(known_efforts=("minimal", "low", "medium", "high")),
-            models=_GEMINI_MODELS,
+            models=GEMINI_MODELS,
         ),
         Vendor(
             name="ollama",
@@ -278,7 +205,7 @@ def model_for(
         MissingKey: no key is given, and there is none in the environment.
     """
     vendor, model = _parse(spec)
-    endpoint = _endpoint(vendor, base_url)
+    place = _base_url(vendor, base_url)
     of_card, of_profile = _sorted(profile)
     chosen = _profile(vendor, model, of_profile)
     card = _card(vendor, model, chosen, of_card)
@@ -286,12 +213,13 @@ def model_for(
         chosen = attrs.evolve(chosen, max_output_tokens=card.max_output)
     return VendorModel(
         name=spec,
-        origin=Origin(vendor.dialect.name, vendor.name, endpoint, model),
+        origin=Origin(vendor.dialect.name, vendor.name, place.url, model),
         dialect=vendor.dialect,
         profile=chosen,
-        base_url=endpoint,
+        base_url=place.url,
+        query=place.query,
         headers=dict(headers),
-        credentials=_credentials(vendor, spec, api_key, endpoint),
+        credentials=_credentials(vendor, spec, api_key, place),
         card=card,
     )
 
@@ -340,19 +268,14 @@ def _profile(vendor: Vendor, model: str, options: Mapping[str, Any]) -> Profile:
     return attrs.evolve(vendor.profile, **{**of_model, **options})
 
 
-def _endpoint(vendor: Vendor, base_url: str | None) -> str:
+def _base_url(vendor: Vendor, base_url: str | None) -> BaseURL:
     given = base_url or _from_environment(vendor) or vendor.base_url
     if not given:
         raise ValueError(
             f"{vendor.name} needs a base URL: give one, as in base_url='http://localhost:8000/v1', "
             f"or set {vendor.base_url_variable}"
         )
-    parts = urlsplit(given.strip())
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"base_url must be like 'https://host/path', without a query, got {given!r}")
-    if "@" in parts.netloc:
-        raise ValueError("base_url must not hold a user or password; give api_key= or headers=")
-    return server_at(_without_path(parts.geturl().rstrip("/"), vendor.path))
+    return read_base_url(given, vendor.path)
 
 
 def _from_environment(vendor: Vendor) -> str:
@@ -366,21 +289,12 @@ def _from_environment(vendor: Vendor) -> str:
     return f"{usual.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or usual.port}{parts.path}"
 
 
-def _without_path(url: str, path: str) -> str:
-    """Cut off what the URL already holds of the requests' path, whole or its beginning."""
-    while path:
-        if url.endswith(path):
-            return url.removesuffix(path).rstrip("/")
-        path = path.rpartition("/")[0]
-    return url
-
-
-def _credentials(vendor: Vendor, spec: str, api_key: str | None, endpoint: str) -> Credentials:
+def _credentials(vendor: Vendor, spec: str, api_key: str | None, place: BaseURL) -> Credentials:
     key = _key(vendor, api_key)
     if vendor.file_variable:
         path = os.environ.get(vendor.file_variable, "").strip()
         if key is not None or path:
-            return PlanToken(TokenFile(path) if key is None else Token(access=key), base_url=endpoint)
+            return PlanToken(TokenFile(path) if key is None else Token(access=key), base_url=place.url)
     if key is None and vendor.needs_key:
         variables = " or ".join(filter(None, (vendor.variable, vendor.file_variable)))
         raise MissingKey(
@@ -390,7 +304,7 @@ def _credentials(vendor: Vendor, spec: str, api_key: str | None, endpoint: str) 
             vendor=vendor.name,
             model=spec.partition(":")[2],
         )
-    return ApiKey(key, vendor.auth)
+    return ApiKey(key, "api-key" if place.is_azure else vendor.auth)
 
 
 def _key(vendor: Vendor, api_key: str | None) -> Secret | None:

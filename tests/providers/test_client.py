@@ -308,6 +308,63 @@ async def test_pings_are_no_content(autojump_clock: MockClock) -> None:
     assert (caught.value.phase, trio.current_time()) == ("no_content", 310)
 
 
+def sse(**event: Any) -> bytes:
+    return f"data: {json.dumps(event)}\n\n".encode()
+
+
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": []}
+BEGUN = sse(type="response.created", response={"id": "resp_1", "model": "gpt-5", "status": "in_progress"}) + sse(
+    type="response.output_item.added", output_index=0, item=THOUGHT
+)
+DONE = (
+    sse(type="response.output_item.done", output_index=0, item={**THOUGHT, "encrypted_content": "ZW5j"})
+    + sse(type="response.output_text.delta", output_index=1, content_index=0, item_id="msg_1", delta="Well.")
+    + sse(type="response.completed", response={"status": "completed", "usage": None, "output": []})
+)
+
+
+async def test_a_model_that_thinks_silently_is_waited_for_as_long_as_it_may_say_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    gpt = model_for("openai:gpt-5", api_key=KEY)
+
+    message = await Played(BEGUN, 299.0, DONE).ask(gpt)
+    began = trio.current_time()
+    with pytest.raises(ReadTimeout) as caught:
+        await Played(BEGUN, math.inf).ask(gpt)
+
+    assert message.text == "Well."
+    assert (caught.value.phase, trio.current_time() - began) == ("no_content", 300.0)
+
+
+@pytest.mark.parametrize("spec", ["openai:gpt-4o", "anthropic:claude-sonnet-5"])
+async def test_a_model_that_does_not_may_not_be_silent(spec: str, autojump_clock: MockClock) -> None:
+    begun = BEGUN if spec.startswith("openai") else START
+
+    with pytest.raises(ReadTimeout) as caught:
+        await Played(begun, math.inf).ask(model_for(spec, api_key=KEY))
+
+    assert (caught.value.phase, trio.current_time()) == ("silence", 60.0)
+
+
+async def test_a_model_that_shows_its_thoughts_may_think_for_as_long_as_it_likes(autojump_clock: MockClock) -> None:
+    thinking = event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""})
+    thought = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "Hm. "})
+    thoughts = [step for _ in range(100) for step in (59.0, thought)]
+
+    message = await Played(START + thinking, *thoughts, STOP + END).ask()
+
+    assert len(message.thinking) == 400
+
+
+async def test_what_a_base_url_holds_of_a_query_stands_behind_the_paths() -> None:
+    played = Played(ANSWER)
+
+    await played.ask(claude("https://host/v1?version=7"))
+
+    assert played.sent[0][0] == "https://host/v1/messages?version=7"
+
+
 async def test_a_server_that_never_ends_a_complete_answer_costs_a_few_seconds(autojump_clock: MockClock) -> None:
     message = await Played(ANSWER, math.inf).ask()
 

@@ -9,6 +9,7 @@ import pytest
 from alloy.llm import MissingKey, Model, Origin
 from alloy.llm.request import EFFORTS
 from alloy.providers import vendors
+from alloy.providers.base_url import read_base_url
 from alloy.providers.client import VendorModel
 from alloy.providers.credentials import ApiKey
 from alloy.providers.dialect import Profile
@@ -158,12 +159,42 @@ def test_a_base_url_is_taken_as_it_was_meant(vendor: str, given: str, kept: str)
     assert (model.base_url, model.origin.endpoint) == (kept, kept)
 
 
-@pytest.mark.parametrize(
-    "given", ["localhost:8000", "ftp://host", "https://", "https://host/v1?key=1", "/v1", "https://host/#x"]
-)
+@pytest.mark.parametrize("given", ["localhost:8000", "ftp://host", "https://", "/v1", "https://host/#x"])
 def test_what_is_no_base_url_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match="base_url must be like"):
         model_for("groq:m", api_key="k", base_url=given)
+
+
+AZURE = "https://me.openai.azure.com/openai"
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "url", "query"),
+    [
+        ("openai:d", f"{AZURE}/v1/", f"{AZURE}/v1", ""),
+        ("openai:d", f"{AZURE}/v1?api-version=preview", f"{AZURE}/v1", "api-version=preview"),
+        (
+            "openai-compatible:d",
+            f"{AZURE}/deployments/d/chat/completions?api-version=2024-10-21",
+            f"{AZURE}/deployments/d",
+            "api-version=2024-10-21",
+        ),
+    ],
+)
+def test_a_base_url_of_azure_keeps_its_version_and_gets_its_key_in_a_header_of_its_own(
+    spec: str, given: str, url: str, query: str
+) -> None:
+    model = model_for(spec, api_key="k", base_url=given)
+
+    assert (model.base_url, model.query, model.origin.endpoint) == (url, query, url)
+    assert isinstance(model.credentials, ApiKey)
+    assert model.credentials.auth == "api-key"
+
+
+def test_a_query_of_a_base_url_is_not_shown() -> None:
+    model = model_for("openai-compatible:m", base_url="https://host/v1?key=hunter2")
+
+    assert "hunter2" not in repr(model)
 
 
 def test_a_password_in_a_base_url_is_refused_and_not_shown() -> None:
@@ -316,4 +347,4 @@ def test_a_row_fits_its_dialect(vendor: vendors.Vendor) -> None:
     wire = vendor.dialect.encode(Request(model="m", messages=()), target_for(vendor.dialect, profile=vendor.profile))
 
     assert wire.path == vendor.path.format(model="m")
-    assert vendor.base_url is None or vendor.base_url == vendors._endpoint(vendor, vendor.base_url)
+    assert vendor.base_url is None or read_base_url(vendor.base_url, vendor.path).url == vendor.base_url
