@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import Context
 from typing import Any
 
 import attrs
@@ -55,7 +54,6 @@ class Entry:
 
     Attributes:
         caller: the run that asks; None from outside any run.
-        asked_in: the context of the task that asks, until it is done.
         scope: of its run, once that is on.
     """
 
@@ -63,7 +61,6 @@ class Entry:
     prompt: UserMessage
     options: PerRun
     caller: Working | None = None
-    asked_in: Context | None = None
     scope: trio.CancelScope | None = None
     done: trio.Event = attrs.field(factory=trio.Event)
     _result: Result[Any] | None = None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import attrs
 
 from alloy.llm.usage import Usage
-
-HealthStatus: TypeAlias = Literal["idle", "running", "paused", "draining"]
 
 
 @attrs.frozen(kw_only=True)
@@ -16,7 +14,7 @@ class Health:
     """How an agent server is.
 
     Attributes:
-        status: `"paused"` while something waits for a decision; `"draining"` takes no new requests.
+        status: `"draining"` takes no new requests.
         model: whom it asks now, or else would ask first.
         request_id: the request that is worked on; None when idle.
         turn: of its run; 0 when idle.
@@ -30,7 +28,7 @@ class Health:
         uptime: seconds since this incarnation began.
     """
 
-    status: HealthStatus
+    status: Literal["idle", "running", "paused", "draining"]
     session_id: str
     model: str
     request_id: str | None

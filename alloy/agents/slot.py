@@ -114,8 +114,6 @@ class RunSlot:
             executor=self.executor,
             members=options.members,
             shared=options.shared,
-            desks=tuple(dict.fromkeys((state.desk, *(caller.desks if caller else ())))),
-            inherited=caller.inherited if caller else (),
         )
         return await Run.prepare(
             agent,
@@ -128,7 +126,6 @@ class RunSlot:
             agent_path=(*caller.agent_path, agent.name) if caller else (agent.name,),
             parent_call_id=caller.call_id if caller else None,
             inbox=state,
-            asked_in=entry.asked_in,
             owns_session=False,
         )
 

@@ -7,11 +7,10 @@ supervisor's own events and `otp.tree`.
 
 from __future__ import annotations
 
-import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
 
@@ -19,8 +18,10 @@ import trio
 
 import alloy
 from alloy import otp
-from alloy.cli.render import Renderer, arguments_line, first_line
-from alloy.cli.run import FAILED, exit_code
+from alloy.cli.exits import FAILED, exit_code
+from alloy.cli.plain import PlainFace
+from alloy.cli.reports import reports_shown_by
+from alloy.cli.text import arguments_line, first_line
 from alloy.cli.tree import TreeView, restarts
 from alloy.errors import sole_error
 from alloy.llm.scripted import Says, Script, Step, call_step
@@ -33,11 +34,11 @@ FILE = "shopping.txt"
 async def command() -> int:
     """Run the demo and return the exit code: 0 only if a server crashed, came back, and the team finished."""
     with tempfile.TemporaryDirectory(prefix="alloy-demo-") as folder, TreeView(sys.stderr) as view:
-        renderer = Renderer()
-        with _reports_shown_by(renderer):
-            renderer.note(f"three agents work in {folder}; you: {PROMPT}")
-            result, came_back = await _work(_team(folder), renderer, view)
-            renderer.note("the folder is removed now")
+        face = PlainFace()
+        with reports_shown_by(face.note):
+            face.note(f"three agents work in {folder}; you: {PROMPT}")
+            result, came_back = await _work(_team(folder), face, view)
+            face.note("the folder is removed now")
     print(result.text, flush=True)
     if not came_back:
         print("alloy: no server was restarted, which is what this is to show", file=sys.stderr)
@@ -59,12 +60,12 @@ def _team(folder: str) -> alloy.Team:
     return alloy.Team(members, name="demo")
 
 
-async def _work(team: alloy.Team, renderer: Renderer, view: TreeView) -> tuple[alloy.Result[Any], bool]:
+async def _work(team: alloy.Team, face: PlainFace, view: TreeView) -> tuple[alloy.Result[Any], bool]:
     """Ask the lead and show what happens; returns its result, and whether any server was restarted."""
-    async with _watched(team, renderer, view):
+    async with _watched(team, face, view):
         async with team["lead"].stream_chat(PROMPT) as stream:
             async for event in stream:
-                _show(event, renderer)
+                _show(event, face)
                 view.draw(otp.tree(team.root), passing=True)
             result = await stream.result()
         tree = otp.tree(team.root)
@@ -73,17 +74,17 @@ async def _work(team: alloy.Team, renderer: Renderer, view: TreeView) -> tuple[a
 
 
 @asynccontextmanager
-async def _watched(team: alloy.Team, renderer: Renderer, view: TreeView) -> AsyncIterator[None]:
+async def _watched(team: alloy.Team, face: PlainFace, view: TreeView) -> AsyncIterator[None]:
     """Open the team, and show what its supervisors do until the last of them has ended."""
     with sole_error():
         async with trio.open_nursery() as nursery, team:
             view.draw(otp.tree(team.root))
-            await nursery.start(_watch, team.root, renderer, view)
+            await nursery.start(_watch, team.root, face, view)
             yield
 
 
 async def _watch(
-    root: otp.Ref, renderer: Renderer, view: TreeView, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    root: otp.Ref, face: PlainFace, view: TreeView, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Show the events of `root` and all below it, until it has ended."""
     async with otp.watch_events(root) as events:
@@ -91,43 +92,25 @@ async def _watch(
         async for event in events:
             match event:
                 case otp.ChildStarted(ref=ref):
-                    renderer.note(f"supervisor: {ref.label} #{ref.id} started")
+                    face.note(f"supervisor: {ref.label} #{ref.id} started")
                 case otp.ChildExited(ref=ref, reason=reason):
-                    renderer.note(f"supervisor: {ref.label} #{ref.id} ended: {reason!r}")
+                    face.note(f"supervisor: {ref.label} #{ref.id} ended: {reason!r}")
                 case otp.Restarting(id=name, delay=delay):
-                    renderer.note(f"supervisor: {name} starts again in {delay:.1f} s")
+                    face.note(f"supervisor: {name} starts again in {delay:.1f} s")
                     view.draw(otp.tree(root))
                 case _:
-                    renderer.note(f"supervisor: {event!r}")
+                    face.note(f"supervisor: {event!r}")
 
 
-def _show(event: alloy.Event, renderer: Renderer) -> None:
+def _show(event: alloy.Event, face: PlainFace) -> None:
     who = event.agent_path[-1]
     match event:
         case alloy.ToolStarted(call=call):
-            renderer.note(f"{who} → {call.name}({arguments_line(call)})")
+            face.note(f"{who} → {call.name}({arguments_line(call)})")
         case alloy.ToolFinished(record=record, result=result):
-            renderer.note(f"{who} ← {record.name}: {record.outcome}: {first_line(result.text)}")
+            face.note(f"{who} ← {record.name}: {record.outcome}: {first_line(result.text)}")
         case _:
             pass
-
-
-@contextmanager
-def _reports_shown_by(renderer: Renderer) -> Iterator[None]:
-    """Show the head of each report that alloy logs; the tracebacks in them would fill the terminal."""
-
-    class Heads(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            renderer.note(f"{record.name}: {first_line(record.getMessage())}")
-
-    logger, handler = logging.getLogger("alloy"), Heads()
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagated
 
 
 # What the models say.

@@ -88,7 +88,7 @@ def test_the_demo_can_be_interrupted_between_the_crash_and_the_restart(tmp_path:
         (["run", "hi", "--model", "nope:x"], 2, "unknown vendor 'nope'; known: anthropic"),
         (["run", "hi", "--model", "claude"], 2, "'claude' names no vendor; write 'vendor:model'"),
         (["run", "hi", "--model", "scripted:nope"], 2, "no script is called 'nope'"),
-        (["run", "hi", "--tools", "read"], 2, "unknown tool 'read'; there are read_file, write_file, edit_file, bash"),
+        (["run", "hi", "--tools", "read"], 2, "unknown tool 'read'; did you mean 'read_file'?; there are read_file,"),
         (["run", "hi", "--frob"], 2, "unrecognized arguments: --frob"),
         (["run", "hi", "--max-turns", "many"], 2, "invalid int value: 'many'"),
         (["run", "hi", "--model", "scripted:echo", "--max-turns", "-1"], 2, "max_turns must be 0 or more"),

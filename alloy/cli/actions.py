@@ -1,0 +1,95 @@
+"""What the commands of a chat do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+
+import alloy
+from alloy.cli.commands import Command, help_rows
+from alloy.cli.pieces import Note
+from alloy.cli.talk import Talk
+from alloy.cli.transcript import context_rows, tool_rows, transcript, usage_rows
+
+KEYS = (
+    ("Enter", "say it; while an answer comes, it is read before the next one"),
+    ("Alt-Enter", "a new line; so does a backslash before Enter"),
+    ("Ctrl-C", "stop the run, keep the conversation"),
+    ("Ctrl-D", "leave"),
+)
+
+
+@attrs.frozen
+class Action:
+    """A command, and what it does with what followed it."""
+
+    command: Command
+    do: Callable[[Talk, str], Awaitable[None]]
+
+
+async def show_help(talk: Talk, argument: str) -> None:
+    talk.show_rows((*help_rows(action.command for action in actions(talk).values()), ("", ""), *KEYS))
+
+
+async def model(talk: Talk, argument: str) -> None:
+    if argument:
+        other = alloy.model(argument)
+        await talk.ref.set_model(other)
+        talk.window = other.card.window
+    talk.console.put(Note(f"model: {(await talk.ref.health()).model}"))
+
+
+async def usage(talk: Talk, argument: str) -> None:
+    talk.show_rows(usage_rows(await talk.ref.usage()))
+
+
+async def history(talk: Talk, argument: str) -> None:
+    if argument not in ("", "all"):
+        raise ValueError(f"/history takes 'all' or nothing, got {argument!r}")
+    talk.show(transcript(await talk.ref.messages(), whole=argument == "all"))
+
+
+async def tools(talk: Talk, argument: str) -> None:
+    if not talk.tools:
+        talk.console.put(Note("there are no tools; `--tools` offers some"))
+    else:
+        talk.show_rows(tool_rows(talk.tools))
+
+
+async def context(talk: Talk, argument: str) -> None:
+    talk.show_rows(context_rows(await talk.ref.messages(), talk.context, talk.window))
+
+
+async def then(talk: Talk, argument: str) -> None:
+    if not argument:
+        raise ValueError("/then needs what is to be done once the run is over")
+    await talk.ref.follow_up(argument)
+
+
+async def reset(talk: Talk, argument: str) -> None:
+    await talk.ref.reset()
+    talk.context = None
+    talk.console.put(Note("the conversation is forgotten; what was used stays"))
+
+
+async def leave(talk: Talk, argument: str) -> None:
+    talk.leave()
+
+
+ALWAYS = (
+    Action(Command("help", "", "this list"), show_help),
+    Action(Command("model", "[vendor:name]", "whom you talk to; or talk to another from now on"), model),
+    Action(Command("usage", "", "tokens and cost of the conversation"), usage),
+    Action(Command("history", "[all]", "what was said and done; 'all' shows whole results"), history),
+    Action(Command("tools", "", "what the model may use"), tools),
+    Action(Command("context", "", "what fills the model's window"), context),
+    Action(Command("then", "TEXT", "say this once the run that is on is over"), then),
+    Action(Command("reset", "", "forget the conversation"), reset),
+    Action(Command("quit", "", "leave"), leave),
+)
+
+
+def actions(talk: Talk) -> Mapping[str, Action]:
+    """The commands that this conversation has, by name."""
+    return {action.command.name: action for action in ALWAYS}

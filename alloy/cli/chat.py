@@ -1,0 +1,75 @@
+"""`alloy chat`: a conversation with an agent server, in a terminal or through a pipe."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import alloy
+from alloy.cli.actions import ALWAYS
+from alloy.cli.agent import TOOLS, agent_for, model_for
+from alloy.cli.console import Console
+from alloy.cli.pieces import Note
+from alloy.cli.places import private_file, state_folder
+from alloy.cli.plain import open_plain
+from alloy.cli.repl import Repl
+from alloy.cli.reports import reports_shown_by
+from alloy.cli.talk import Talk
+from alloy.version import __version__
+
+HISTORY = "history"
+
+
+async def command(options: argparse.Namespace) -> int:
+    """Talk until the user leaves, and return the exit code.
+
+    Raises:
+        AlloyError, ValueError: the agent cannot be asked.
+    """
+    model = model_for(options)
+    agent = agent_for(options, model)
+    tools = [TOOLS[name] for name in options.tools]
+    async with _console(lambda: [action.command.name for action in ALWAYS]) as console:
+        with reports_shown_by(lambda line: console.put(Note(line)), whole=options.debug):
+            async with alloy.open_agent(agent, drain=0.0) as ref:
+                if console.interactive:
+                    console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
+                repl = Repl(Talk(ref=ref, console=console, tools=tools, window=model.card.window), model.name)
+                await repl.run()
+    return repl.code
+
+
+@asynccontextmanager
+async def _console(known: Callable[[], Iterable[str]]) -> AsyncIterator[Console]:
+    """The best console that there can be here."""
+    if not _takes_an_editor():
+        async with open_plain(known) as plain:
+            yield plain
+        return
+    from alloy.cli.screen import open_screen
+
+    try:
+        history = private_file(state_folder() / HISTORY)
+    except OSError as error:
+        history, complaint = None, f"what you type is not kept: {error}"
+    else:
+        complaint = ""
+    async with open_screen(known, history) as screen:
+        if complaint:
+            screen.put(Note(complaint))
+        yield screen
+
+
+def _takes_an_editor() -> bool:
+    """Whether there is a terminal that can move its cursor, and the packages of the `cli` extra."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") in ("", "dumb"):
+        return False
+    try:
+        import prompt_toolkit
+        import rich.markdown  # noqa: F401
+    except ImportError:
+        return False
+    return bool(prompt_toolkit)

@@ -1,0 +1,189 @@
+"""One conversation: what is typed goes to the agent, and what the agent does is shown."""
+
+from __future__ import annotations
+
+import signal
+
+import trio
+
+import alloy
+from alloy.agents.errors import UnknownRequest
+from alloy.cli.actions import actions
+from alloy.cli.commands import Do, Say, Wrong, meaning
+from alloy.cli.exits import COMPLETED, FAILED, INTERRUPTED, exit_code
+from alloy.cli.pieces import Note, Problem, Typed, pieces, problem_of
+from alloy.cli.status import Standing
+from alloy.cli.talk import Talk
+from alloy.errors import AlloyError
+from alloy.llm.message import UserMessage
+
+PROMPT = "> "
+BUFFER = 4096  # events that may wait to be shown before some are missed
+
+
+class Repl:
+    """Reads, has the agent work, and shows, until the user leaves.
+
+    Attributes:
+        code: the number that the process is to end with.
+    """
+
+    def __init__(self, talk: Talk, model: str) -> None:
+        self.code = COMPLETED
+        self._talk = talk
+        self._model = model
+        self._began: float | None = None  # when the run that is on was first seen
+        self._tools: dict[str, str] = {}  # those that run now: names by the ids of the calls
+        self._presses = 0  # of Ctrl-C, in this run
+        self._ended: set[str] = set()  # runs whose end was shown
+        self._progress = trio.Event()
+        self._command = trio.CancelScope()
+        talk.console.standing = self.standing
+
+    async def run(self) -> None:
+        """Go on until the user leaves or the input ends."""
+        console = self._talk.console
+        with self._talk.over:
+            async with self._talk.ref.subscribe(buffer=BUFFER) as events, trio.open_nursery() as nursery:
+                nursery.start_soon(self._show, events)
+                nursery.start_soon(self._heed_interrupts)
+                nursery.start_soon(self._heed_signals)
+                nursery.start_soon(self._leave_when_gone)
+                console.invite(PROMPT)
+                async for line in console.lines:
+                    await self._take(line, nursery)
+                self._talk.leave()
+
+    def standing(self) -> Standing:
+        """How the conversation stands."""
+        doing = ""
+        if self._began is not None:
+            what = "stopping" if self._presses else next(reversed(self._tools.values()), "working")
+            doing = f"{what} {trio.current_time() - self._began:.0f} s"
+        talk = self._talk
+        return Standing(model=self._model, doing=doing, usage=talk.ref.used(), context=talk.context, window=talk.window)
+
+    # What the agent does.
+
+    async def _show(self, events: alloy.Subscription) -> None:
+        async for event in events:
+            self._follow(event)
+            for piece in pieces(event):
+                self._talk.console.put(piece)
+            if isinstance(event, alloy.RunFinished) and self._began is None:
+                self._talk.console.invite(PROMPT)
+
+    def _follow(self, event: alloy.Event) -> None:
+        """Keep in mind what the status line and those who wait want to know."""
+        match event:
+            case alloy.ToolStarted(call=call):
+                self._tools[call.id] = call.name
+            case alloy.ToolFinished(record=record):
+                self._tools.pop(record.id, None)
+            case alloy.RunStarted(model=model) if len(event.agent_path) == 1:
+                self._began, self._presses, self._model = trio.current_time(), 0, model
+            case alloy.TurnFinished(usage=usage) if len(event.agent_path) == 1:
+                self._talk.context = usage.context_tokens or usage.total_tokens or self._talk.context
+            case alloy.RunFinished() if len(event.agent_path) == 1:
+                self._idle(event.run_id)
+
+    def _idle(self, run_id: str) -> None:
+        self._began = None
+        self._tools.clear()
+        self._ended.add(run_id)
+        self._progress.set()
+        self._progress = trio.Event()
+
+    # What the user types.
+
+    async def _take(self, line: str, nursery: trio.Nursery) -> None:
+        """Do what a line asks for. What goes wrong is told, and changes nothing."""
+        with trio.CancelScope() as self._command:
+            try:
+                match meaning(line, actions(self._talk)):
+                    case Do(name, argument):
+                        await actions(self._talk)[name].do(self._talk, argument)
+                    case Say(text):
+                        await self._say(text, nursery)
+                    case Wrong(complaint):
+                        self._talk.console.put(Problem(complaint))
+            except (AlloyError, ValueError, OSError) as error:
+                self._talk.console.put(Problem(problem_of(error)))
+        if self._began is None:
+            self._talk.console.invite(PROMPT)
+
+    async def _say(self, text: str, nursery: trio.Nursery) -> None:
+        """Tell the agent: it joins the run that is on. From a pipe, one prompt is done before the next is read."""
+        if not text.strip():
+            return
+        ref, console = self._talk.ref, self._talk.console
+        console.put(Typed(text))
+        if console.interactive and (await ref.health()).status != "idle":
+            await ref.steer(text)
+            console.put(Note("(it reads this before its next answer)"))
+            return
+        request_id = await ref.send_message(text)
+        self._began = trio.current_time()
+        if console.interactive:
+            nursery.start_soon(self._await_end, request_id)
+        else:
+            await self._await_end(request_id)
+
+    async def _await_end(self, request_id: str) -> None:
+        """Wait until a request is done and its end was shown. A crash of the server is shown here."""
+        try:
+            result = await self._talk.ref.result(request_id)
+        except AlloyError as error:
+            self.code = FAILED
+            self._idle("")
+            self._talk.console.put(Problem(problem_of(error)))
+            self._talk.console.invite(PROMPT)
+            return
+        while result.run_id and result.run_id not in self._ended:
+            await self._progress.wait()
+        self._ended.discard(result.run_id)
+        if not self._talk.console.interactive:
+            self.code = exit_code(result)
+
+    # How the user leaves, and stops it.
+
+    async def _leave_when_gone(self) -> None:
+        await self._talk.console.gone.wait()
+        self._talk.leave()
+
+    async def _heed_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGINT:
+                    self._talk.console.interrupt()
+                else:
+                    self.code = 128 + number
+                    self._talk.leave()
+
+    async def _heed_interrupts(self) -> None:
+        async for _ in self._talk.console.interrupts:
+            if self._talk.console.interactive:
+                await self._interrupt()
+            else:
+                self.code = INTERRUPTED
+                self._talk.leave()
+
+    async def _interrupt(self) -> None:
+        """Stop the run, and give back what was said and did not reach it. Nothing to stop: say how to leave."""
+        console = self._talk.console
+        self._command.cancel(reason="Ctrl-C")
+        self._presses += self._began is not None
+        if self._presses == 2:
+            console.put(Note("it is being stopped; Ctrl-C once more leaves"))
+        elif self._presses > 2:
+            self.code = INTERRUPTED
+            self._talk.leave()
+        try:
+            unsent = await self._talk.ref.cancel()
+        except UnknownRequest:
+            console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
+            console.invite(PROMPT)
+            return
+        for message in unsent:
+            if isinstance(message, UserMessage):
+                console.hand_back(message.text)

@@ -1,0 +1,46 @@
+"""A conversation that is going on, as the commands of a chat see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from alloy.agents.ref import AgentRef
+from alloy.cli.console import Console
+from alloy.cli.pieces import Shown, Table
+from alloy.tools import Tool
+
+
+@attrs.define(eq=False, kw_only=True)
+class Talk:
+    """Who talks, and where it is shown.
+
+    Attributes:
+        ref: the server that the agent lives in.
+        tools: what the agent may use.
+        over: cancelled when the conversation is to end.
+        context: tokens that the last request took of the model's window; None before the first.
+        window: how many there are; None if that is not known.
+    """
+
+    ref: AgentRef[Any]
+    console: Console
+    tools: Sequence[Tool] = ()
+    over: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    context: int | None = None
+    window: int | None = None
+
+    def show(self, text: str) -> None:
+        """Show what a command has to say."""
+        self.console.put(Shown(text))
+
+    def show_rows(self, rows: tuple[tuple[str, str], ...]) -> None:
+        """The same in two columns."""
+        self.console.put(Table(rows))
+
+    def leave(self) -> None:
+        """End the conversation."""
+        self.over.cancel(reason="the user leaves")

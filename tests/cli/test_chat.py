@@ -1,0 +1,305 @@
+"""`alloy chat`, driven in a terminal as a new user would, on scripted models."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PATIENCE, TAB, UP, terminal
+
+READY = "/help lists the commands, Ctrl-D leaves"
+EDITOR: dict[str, str] = {}
+DUMB = {"TERM": "dumb"}
+both_consoles = pytest.mark.parametrize("environment", [EDITOR, DUMB], ids=["editor", "dumb"])
+# Every story begins with a process that imports an editor: what differs little waits for the slow run.
+editor_first = pytest.mark.parametrize(
+    "environment", [EDITOR, pytest.param(DUMB, marks=pytest.mark.slow)], ids=["editor", "dumb"]
+)
+
+
+def wait_file(path: Path) -> str:
+    give_up = time.monotonic() + PATIENCE
+    while not (path.exists() and path.read_text().strip()):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    return path.read_text()
+
+
+@pytest.mark.works("`alloy chat`: a conversation in the terminal, steered while it works, stopped by Ctrl-C")
+@both_consoles
+def test_a_conversation_from_the_greeting_to_the_farewell(tmp_path: Path, environment: dict[str, str]) -> None:
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("hello Ünï 漢字 👩‍👩‍👧" + ENTER)
+        screen.wait_for("hello Ünï 漢字 👩‍👩‍👧")
+        screen.wait_for("hello Ünï 漢字 👩‍👩‍👧")
+        screen.type("/usage" + ENTER)
+        screen.wait_for("requests")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert "Traceback" not in screen.text
+        assert screen.echoes()
+
+
+@both_consoles
+def test_ctrl_c_stops_a_streaming_answer_and_keeps_the_conversation(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with terminal("chat", "--model", "scripted:slow", home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("word20")
+        screen.type(CTRL_C)
+        screen.wait_for("cancelled")
+        screen.type(CTRL_C)
+        screen.wait_for("Ctrl-D leaves")
+        screen.type("/history" + ENTER)
+        screen.wait_for("> go")
+        screen.type("/quit" + ENTER)
+
+        assert screen.wait_end() == 0
+        assert screen.echoes()
+
+
+@editor_first
+def test_ctrl_c_twice_at_once_stops_the_run_and_leaves_the_chat_open(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with terminal("chat", "--model", "scripted:slow", home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("word20")
+        screen.type(CTRL_C + CTRL_C)
+        screen.wait_for("cancelled")
+        screen.type("/usage" + ENTER)
+        screen.wait_for("requests")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+@editor_first
+def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
+    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash")
+    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("→ bash(command=")
+        child = int(wait_file(tmp_path / "pid"))
+        screen.type(CTRL_C)
+        screen.wait_for("← bash: cancelled")
+        screen.wait_for("cancelled")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+@both_consoles
+def test_what_is_typed_during_a_run_steers_it_and_then_waits_for_its_end(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    arguments = ("chat", "--model", "scripted:busy", "--tools", "bash")
+    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("begin" + ENTER)
+        screen.wait_for("→ bash(")
+        screen.type("/then do more" + ENTER)
+        screen.type("turn left" + ENTER)
+        screen.wait_for("it reads this before its next answer")
+        (tmp_path / "go").touch()
+        screen.wait_for("← bash: ok")
+        screen.wait_for("(+196 lines)")
+        screen.wait_for("heard: begin; turn left")
+        screen.wait_for("heard: begin; turn left; do more")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+@editor_first
+def test_what_a_stopped_run_had_not_read_is_handed_back(tmp_path: Path, environment: dict[str, str]) -> None:
+    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash")
+    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("begin" + ENTER)
+        screen.wait_for("→ bash(")
+        screen.type("turn left" + ENTER)
+        screen.wait_for("it reads this before its next answer")
+        screen.type(CTRL_C)
+        screen.wait_for("turn left")
+        screen.wait_for("cancelled")
+        screen.type(CTRL_C)
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+@both_consoles
+def test_a_paste_of_200_lines_is_one_message(tmp_path: Path, environment: dict[str, str]) -> None:
+    lines = [f"line {number}" for number in range(1, 201)]
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        if environment is DUMB:
+            screen.type("\n".join(lines) + "\n")
+        else:
+            screen.paste("\r".join(lines))
+            screen.type(ENTER)
+        screen.wait_for("line 199" if environment is DUMB else "(+195 lines)")
+        screen.wait_for("199")
+        screen.type("/context" + ENTER)
+        screen.wait_for("prompts")
+        screen.type("/history all" + ENTER)
+        screen.wait_for("> line 1")
+        screen.wait_for("line 200")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert "prompts       1\n" in screen.text.replace("\r", "")
+
+
+@pytest.mark.slow
+def test_a_paste_from_a_terminal_that_does_not_say_so_is_one_message(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("\r".join(f"line {number}" for number in range(1, 201)) + ENTER)
+        screen.wait_for("(+195 lines)")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+def test_commands_are_completed_and_several_lines_can_be_written(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("/us")
+        screen.wait_for("/usage")
+        screen.type(TAB + ENTER)
+        screen.wait_for("requests")
+        screen.type("one" + ALT_ENTER + "two\\" + ENTER)
+        screen.type("three")
+        screen.wait_for("three")
+        screen.type(ENTER)
+        screen.wait_for("> one")
+        screen.wait_for("three")
+        screen.wait_for("one two three")  # as Markdown has it
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+def test_what_was_typed_is_there_the_next_time_and_only_for_the_user(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("remember me" + ENTER)
+        screen.wait_for("> remember me")
+        screen.type(CTRL_D)
+        screen.wait_end()
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type(UP)
+        screen.wait_for("remember me")
+        screen.type(CTRL_C + CTRL_D)
+
+        assert screen.wait_end() == 0
+    folder = tmp_path / ".local" / "state" / "alloy"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "history").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.slow
+def test_without_a_place_for_the_history_one_can_talk_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    environment = {"XDG_STATE_HOME": str(tmp_path / "taken")}
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path, environment=environment) as screen:
+        screen.wait_for("what you type is not kept")
+        screen.type("hi" + ENTER)
+        screen.wait_for("> hi")
+        screen.wait_for("hi")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+
+
+@pytest.mark.parametrize(
+    "size", [(20, 6), pytest.param((1, 1), marks=pytest.mark.slow), pytest.param((0, 0), marks=pytest.mark.slow)]
+)
+def test_a_narrow_window_shows_the_answer_all_the_same(tmp_path: Path, size: tuple[int, int]) -> None:
+    with terminal("chat", "--model", "scripted:pretty", home=tmp_path, size=size) as screen:
+        screen.wait_for("alloy")
+        screen.type("go" + ENTER)
+        screen.wait_for("Title")
+        screen.wait_for("two")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert "Traceback" not in screen.text
+
+
+def test_the_window_may_change_while_an_answer_comes(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:slow", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("word20")
+        screen.resize(30, 10)
+        screen.wait_for("word80")
+        screen.resize(120, 40)
+        screen.wait_for("word120")
+        screen.type(CTRL_C)
+        screen.wait_for("cancelled")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert all(f"word{number} " in screen.text or f"word{number}\r" in screen.text for number in range(1, 120))
+
+
+def test_markdown_is_shown_and_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:pretty", home=tmp_path, environment={"NO_COLOR": "1"}) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("two")
+        screen.wait_for("x = 1")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert "*stress*" not in screen.text
+        assert not re.search(r"\x1b\[([\d;]*;)?(3\d|9\d)[;m]", screen.seen)
+
+
+def test_a_signal_to_leave_leaves_the_terminal_in_order(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:slow", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("word20")
+        screen.process.send_signal(signal.SIGTERM)
+
+        assert screen.wait_end() == 128 + signal.SIGTERM
+        assert screen.echoes()
+        assert "Traceback" not in screen.text
+
+
+def test_wrong_commands_and_models_are_told_and_change_nothing(tmp_path: Path) -> None:
+    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
+        screen.wait_for(READY)
+        screen.type("/modle" + ENTER)
+        screen.wait_for("did you mean '/model'?")
+        screen.type("/model scripted:demmo" + ENTER)
+        screen.wait_for("no script is called 'demmo'")
+        screen.type("/model scripted:demo" + ENTER)
+        screen.wait_for("model: scripted:demo")
+        screen.type("/etc/hosts is a file" + ENTER)
+        screen.wait_for("This is alloy's scripted demo model.")
+        screen.type("/reset" + ENTER)
+        screen.wait_for("the conversation is forgotten")
+        screen.type("/history" + ENTER)
+        screen.wait_for("nothing was said yet")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
