@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any
 
 import attrs
@@ -54,6 +55,7 @@ class Entry:
 
     Attributes:
         caller: the run that asks; None from outside any run.
+        asked_in: the context of the task that asks, until it is done.
         scope: of its run, once that is on.
     """
 
@@ -61,6 +63,7 @@ class Entry:
     prompt: UserMessage
     options: PerRun
     caller: Working | None = None
+    asked_in: Context | None = None
     scope: trio.CancelScope | None = None
     done: trio.Event = attrs.field(factory=trio.Event)
     _result: Result[Any] | None = None

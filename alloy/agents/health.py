@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
 from alloy.llm.usage import Usage
+
+HealthStatus: TypeAlias = Literal["idle", "running", "paused", "draining"]
 
 
 @attrs.frozen(kw_only=True)
@@ -14,7 +16,7 @@ class Health:
     """How an agent server is.
 
     Attributes:
-        status: `"draining"` takes no new requests.
+        status: `"paused"` while something waits for a decision; `"draining"` takes no new requests.
         model: whom it asks now, or else would ask first.
         request_id: the request that is worked on; None when idle.
         turn: of its run; 0 when idle.
@@ -28,7 +30,7 @@ class Health:
         uptime: seconds since this incarnation began.
     """
 
-    status: Literal["idle", "running", "paused", "draining"]
+    status: HealthStatus
     session_id: str
     model: str
     request_id: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import Any, Generic, Literal, TypeVar
 
 import attrs
@@ -17,9 +18,11 @@ from alloy.agents.health import Health
 from alloy.agents.requests import (
     Cancel,
     CancelTool,
+    Decide,
     Export,
     GetHealth,
     GetMessages,
+    GetPending,
     GetUsage,
     Reset,
     Say,
@@ -33,6 +36,7 @@ from alloy.errors import sole_error
 from alloy.llm.message import Message, Prompt, as_user_message, mint
 from alloy.llm.provider import Model
 from alloy.llm.usage import Usage
+from alloy.loop.approval import Decision, Pending
 from alloy.loop.delegate import deeper
 from alloy.loop.emitter import Watcher
 from alloy.loop.means import working
@@ -190,8 +194,32 @@ class AgentRef(Generic[Out]):
         return await self._call(Cancel(request_id))
 
     async def cancel_tool(self, call_id: str) -> bool:
-        """Stop one tool call; the run goes on, and the model is told. False if that call does not run."""
+        """Stop one tool call that runs or waits for its approval; the run goes on, and the model is told.
+
+        False if that call does neither.
+        """
         return await self._call(CancelTool(call_id))
+
+    # What it needs decided.
+
+    async def pending(self) -> tuple[Pending, ...]:
+        """What its run, and those that work for it, need decided before they go on; the oldest first."""
+        return await self._call(GetPending())
+
+    async def decide(self, pending_id: str, decision: Decision) -> None:
+        """Decide on something pending, in any order; the calls of an answer begin once all of them are decided.
+
+        Args:
+            pending_id: `Pending.id`.
+            decision: of an approval `Approve()`, `Edit(arguments)` or `Deny(reason)`; of a question `Answer(text)` or
+                `Deny(reason)`.
+
+        Raises:
+            UnknownRequest: there is none of this id, or it is decided, expired or withdrawn already.
+            TypeError: the decision is none for this kind of pending, which still waits.
+            ValueError: the edited arguments do not fit the tool; the call still waits.
+        """
+        await self._call(Decide(pending_id, decision))
 
     # What is to be known of it.
 
@@ -292,6 +320,7 @@ class AgentRef(Generic[Out]):
             prompt=as_user_message(prompt),
             options=per_run(options, self._state.agent, *watchers),
             caller=caller,
+            asked_in=copy_context(),
         )
 
     async def _call(self, request: otp.Request[_T]) -> _T:

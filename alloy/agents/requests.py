@@ -13,6 +13,7 @@ from alloy.agents.health import Health
 from alloy.llm.message import Message, UserMessage
 from alloy.llm.provider import Model
 from alloy.llm.usage import Usage
+from alloy.loop.approval import Pending
 from alloy.loop.session import Session
 
 
@@ -49,6 +50,19 @@ class CancelTool(otp.Request[bool]):
     """Stop one tool call of the run that is on."""
 
     call_id: str
+
+
+@attrs.frozen
+class GetPending(otp.Request[tuple[Pending, ...]]):
+    """What waits for a decision."""
+
+
+@attrs.frozen
+class Decide(otp.Request[None]):
+    """Decide on what waits."""
+
+    pending_id: str
+    decision: object
 
 
 @attrs.frozen

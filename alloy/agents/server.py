@@ -17,14 +17,16 @@ import trio
 from alloy import otp
 from alloy.agents.entry import Entry, PerRun
 from alloy.agents.errors import Busy, QueueFull, UnknownRequest
-from alloy.agents.health import Health
+from alloy.agents.health import Health, HealthStatus
 from alloy.agents.options import Options
 from alloy.agents.requests import (
     Cancel,
     CancelTool,
+    Decide,
     Export,
     GetHealth,
     GetMessages,
+    GetPending,
     GetUsage,
     Reset,
     Say,
@@ -131,8 +133,11 @@ class AgentServer(otp.Server):
             case Cancel(request_id):
                 return self._cancel(request_id)
             case CancelTool(call_id):
-                batch = state.run.state.batch if state.run is not None else None
-                return batch is not None and batch.cancel(call_id)
+                return state.cancel_tool(call_id)
+            case GetPending():
+                return state.desk.pending()
+            case Decide(pending_id, decision):
+                state.decide(pending_id, decision)
             case GetMessages():
                 return state.history()
             case GetUsage():
@@ -165,9 +170,8 @@ class AgentServer(otp.Server):
     def _health(self) -> Health:
         state = self.state
         run = state.run.state if state.run is not None else None
-        status = "draining" if self._slot.draining_since is not None else "idle" if state.current is None else "running"
         return Health(
-            status=status,  # type: ignore[arg-type]  # one of the words
+            status=self._status(),
             session_id=state.id,
             model=name_of(state.agent.models[0]) if state.run is None else state.run.context.model.name,
             request_id=state.current.id if state.current else None,
@@ -181,6 +185,13 @@ class AgentServer(otp.Server):
             last_error=state.last_error,
             uptime=trio.current_time() - self._born,
         )
+
+    def _status(self) -> HealthStatus:
+        if self._slot.draining_since is not None:
+            return "draining"
+        if self.state.current is None:
+            return "idle"
+        return "paused" if self.state.desk.slots else "running"
 
     # What is asked.
 

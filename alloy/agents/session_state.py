@@ -23,6 +23,7 @@ from alloy.llm.history import sendable
 from alloy.llm.message import Message, UserMessage
 from alloy.llm.usage import Usage
 from alloy.loop.agent import Agent
+from alloy.loop.approval import Desk
 from alloy.loop.emitter import Tape
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
@@ -47,6 +48,7 @@ class SessionState:
         returns: somebody is bringing it back, under another supervisor perhaps.
         changed: a new incarnation lives, or it is over.
         waits_for: the agents that the current run waits for, and how often.
+        desk: what the current run, and those that work for it, need decided.
         runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
     """
 
@@ -75,6 +77,7 @@ class SessionState:
     incarnations: int = 0
     last_error: str | None = None
     waits_for: dict[SessionState, int] = attrs.field(factory=dict)
+    desk: Desk = attrs.field(factory=Desk)
     runs_end_by: float = math.inf
 
     # The inbox of the run under way.
@@ -110,6 +113,27 @@ class SessionState:
         self.updated_at = time.time()
         self.run = None
 
+    # What is said of single calls of the run under way.
+
+    def cancel_tool(self, call_id: str) -> bool:
+        """Stop a call of the run under way, also one that waits for its approval; False if there is none."""
+        if self.run is None:
+            return False
+        run = self.run.state
+        return (run.batch is not None and run.batch.cancel(call_id)) or self.desk.withdraw(run.run_id, call_id)
+
+    def decide(self, pending_id: str, decision: object) -> None:
+        """Somebody has decided on a pending.
+
+        Raises:
+            UnknownRequest: there is none of this id, or it is decided, expired or withdrawn already.
+            TypeError, ValueError: see `Slot.decide`.
+        """
+        if (slot := self.desk.slots.get(pending_id)) is None:
+            there = ", ".join(map(repr, self.desk.slots)) or "none"
+            raise UnknownRequest(f"no decision {pending_id!r} is pending; there are: {there}", request_id=pending_id)
+        slot.decide(decision)
+
     # Requests.
 
     def accept(self, entry: Entry) -> None:
@@ -132,6 +156,7 @@ class SessionState:
 
     def settle(self, entry: Entry) -> None:
         """A request is done; of those that are, only so many are remembered."""
+        entry.asked_in = None  # it may hold much, and the entry is kept
         self.finished.append(entry.id)
         while len(self.finished) > self.keep_results:
             self.entries.pop(self.finished.popleft(), None)

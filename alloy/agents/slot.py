@@ -114,6 +114,8 @@ class RunSlot:
             executor=self.executor,
             members=options.members,
             shared=options.shared,
+            desks=tuple(dict.fromkeys((state.desk, *(caller.desks if caller else ())))),
+            inherited=caller.inherited if caller else (),
         )
         return await Run.prepare(
             agent,
@@ -126,6 +128,7 @@ class RunSlot:
             agent_path=(*caller.agent_path, agent.name) if caller else (agent.name,),
             parent_call_id=caller.call_id if caller else None,
             inbox=state,
+            asked_in=entry.asked_in,
             owns_session=False,
         )
 

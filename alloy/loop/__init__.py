@@ -2,6 +2,7 @@
 
 from alloy.loop.agent import Agent, AgentChanges, Limits
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
+from alloy.loop.approve_tools import ApproveTools
 from alloy.loop.delegate import as_tool, handoff_to
 from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
 from alloy.loop.events import (
@@ -42,6 +43,7 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalRequested",
     "Approve",
+    "ApproveTools",
     "Ask",
     "Block",
     "Continue",

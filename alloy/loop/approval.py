@@ -17,6 +17,8 @@ import trio
 from alloy.llm.content import JSON, ToolCall
 from alloy.llm.message import mint
 
+SHOWN = 500  # characters of a call's arguments in a question
+
 
 @attrs.frozen(kw_only=True)
 class Pending:
@@ -93,6 +95,14 @@ class Withdrawn:
 
 
 Fate: TypeAlias = Decision | Expired | Withdrawn
+
+
+def question_of(agent_path: Sequence[str], call: ToolCall) -> str:
+    """The call as whoever decides can read it: `root → coder: bash(command='ls')?`."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+    if len(arguments) > SHOWN:
+        arguments = f"{arguments[:SHOWN]}…"
+    return f"{' → '.join(agent_path)}: {call.name}({arguments})?"
 
 
 def as_decision(fate: Fate) -> Decision:

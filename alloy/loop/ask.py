@@ -36,7 +36,7 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
     if isinstance(request, Halt):
         return request
     # What a middleware took away cannot be called, and what it added can.
-    run.tools = tuple(tool for tool in request.tools if isinstance(tool, Tool))
+    run.state.tools = tuple(tool for tool in request.tools if isinstance(tool, Tool))
     if fall is not None:
         run.emitter.emit(FellBack, fall.old.name, fall.new.name, fall.error)
     run.emitter.emit(TurnStarted, run.model.name)

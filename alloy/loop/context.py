@@ -30,7 +30,6 @@ class RunContext:
         chain: the models that may be asked.
         unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
-        tools: those that the model was offered for the answer of the moment, and so may call.
     """
 
     state: State
@@ -40,7 +39,6 @@ class RunContext:
     unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
-    tools: tuple[Tool, ...] = attrs.field(default=(), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hooks = Hooks(self.state.agent.middleware, self.means.inherited)
@@ -49,6 +47,11 @@ class RunContext:
     def model(self) -> Model:
         """The model that is asked now, or was asked last."""
         return self.chain.model
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """Those that the model was offered for the answer of the moment, and so may call."""
+        return self.state.tools
 
     async def write_system_prompt(self) -> None:
         """Make the system prompt of the agent of the moment.

@@ -16,7 +16,7 @@ from alloy.llm.usage import Usage
 from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
-from alloy.tools import Batch, Job
+from alloy.tools import Batch, Job, Tool
 
 if TYPE_CHECKING:
     from alloy.loop.agent import Agent
@@ -32,6 +32,7 @@ class RunInfo:
         messages: the history so far.
         usage: of this run so far.
         deps: what the caller gave `run(deps=…)`.
+        tools: those that the model was offered last; empty before the first turn.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class RunInfo:
     messages: tuple[Message, ...]
     usage: Usage
     deps: object
+    tools: tuple[Tool, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +62,7 @@ class State:
 
     Attributes:
         first: how many messages were there before the run.
+        tools: those that the model was offered last.
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
         call_ids: of all calls in the history.
@@ -77,6 +80,7 @@ class State:
     messages: list[Message]
     first: int
     started_at: float = attrs.field(factory=trio.current_time)
+    tools: tuple[Tool, ...] = ()
     turn: int = 0
     answers: int = 0
     usage: Usage = attrs.field(factory=Usage)
@@ -106,6 +110,7 @@ class State:
             messages=tuple(self.messages),
             usage=self.usage,
             deps=self.deps,
+            tools=self.tools,
         )
 
     def session(self) -> Session:

@@ -25,6 +25,7 @@ from alloy.loop.approval import (
     Withdrawn,
     as_decision,
     check_decision,
+    question_of,
 )
 from alloy.loop.context import RunContext
 from alloy.loop.errors import HookError
@@ -86,7 +87,7 @@ class Vetting:
                         self._settle(place, Outcome.BLOCKED, f"blocked: {reason}")
                     case None if vetted.asks or job.tool.approve:
                         if self._problem(place, vetted.call.arguments) is None:  # else it cannot run anyway
-                            self.asks[place] = vetted.asks or (Ask(f"run the tool {call.name!r}?"),)
+                            self.asks[place] = vetted.asks or (Ask(question_of(state.agent_path, vetted.call)),)
         return None
 
     # Whom to ask.

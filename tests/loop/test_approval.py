@@ -250,3 +250,83 @@ def test_events_of_approvals_are_json() -> None:
     assert asked["kind"] == "approval_requested"
     assert asked["pending"]["call"]["arguments"] == {"a": 1}  # type: ignore[index,call-overload]
     assert decided["decision"] == {"kind": "edit", "arguments": {"a": 2}}
+
+
+# Ready-made.
+
+
+async def test_approve_tools_asks_about_the_tools_it_names_and_all_that_are_marked() -> None:
+    asked: list[str] = []
+
+    def approver(pending: Pending) -> bool:
+        asked.append(pending.question)
+        return True
+
+    async def other() -> str:
+        """Do nothing."""
+        return "nothing"
+
+    results = await told(
+        calls("add", a=1, b=2),
+        calls("other"),
+        calls("erase", path="x"),
+        tools=[add, other, erase],
+        middleware=[alloy.ApproveTools("add", ask=approver)],
+        name="root",
+    )
+
+    assert [result.text for result in results] == ["3", "nothing", "erased x"]
+    assert asked == ["root: add(a=1, b=2)?", "root: erase(path='x')?"]
+
+
+def all_but_erase(call: ToolCall) -> bool:
+    return call.name != "erase"
+
+
+@pytest.mark.parametrize(
+    "which", [("add", "other"), (["add", "other"],), ({"add", "other"},), (all_but_erase,), (alloy.tool(add),)]
+)
+async def test_approve_tools_takes_names_lists_tools_and_functions(which: Any) -> None:
+    (result,) = await told(calls("add", a=1, b=2), middleware=[alloy.ApproveTools(*which)])
+
+    assert result.outcome is Outcome.DENIED
+
+
+async def test_a_function_that_cannot_say_which_calls_are_meant_approves_of_none() -> None:
+    with pytest.raises(alloy.HookError, match="before_tool_call of ApproveTools raised KeyError"):
+        await told(
+            calls("add", a=1, b=2), middleware=[alloy.ApproveTools(lambda call: "rm" in call.arguments["command"])]
+        )
+
+
+async def test_a_long_call_is_shown_in_part_and_is_whole_in_the_pending() -> None:
+    seen: list[Pending] = []
+
+    def approver(pending: Pending) -> bool:
+        seen.append(pending)
+        return False
+
+    await told(calls("erase", path="x" * 10_000), tools=[erase], middleware=[alloy.ApproveTools(ask=approver)])
+
+    assert len(seen[0].question) < 600
+    assert seen[0].call is not None
+    assert seen[0].call.arguments["path"] == "x" * 10_000
+
+
+def test_approve_tools_that_cannot_work_is_refused() -> None:
+    async def later(call: ToolCall) -> bool:
+        return True
+
+    with pytest.raises(TypeError, match="ask must be callable"):
+        alloy.ApproveTools("add", ask=True)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="names of tools, or functions of a call, got 3"):
+        alloy.ApproveTools(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be no `async def`"):
+        alloy.ApproveTools(later)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expires must be more than 0"):
+        alloy.ApproveTools("add", expires=0)
+
+
+def test_equal_approve_tools_are_one_and_the_same_to_a_sub_agent() -> None:
+    assert alloy.ApproveTools("add", expires=5) == alloy.ApproveTools(["add"], expires=5)
+    assert alloy.ApproveTools("add") != alloy.ApproveTools("add", expires=5)
