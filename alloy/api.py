@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 import trio
 
 from alloy.errors import sole_error
+from alloy.llm.budget import Budget, as_budget
 from alloy.llm.limiter import Limiter
 from alloy.llm.message import Message, Prompt, as_user_message
 from alloy.llm.models import evolve_card
@@ -73,6 +74,7 @@ async def run(
     *,
     deps: object = None,
     history: Sequence[Message] = (),
+    budget: Budget | None = None,
     on_event: Callable[[Event], None] | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
@@ -85,6 +87,7 @@ async def run(
         agent: whom to run; or give its fields, such as `model=`, here.
         deps: for the tools, as `ToolContext.deps`.
         history: earlier messages, such as `Result.messages`; what they left open is closed.
+        budget: what the run may spend, besides what those around it allow.
         on_event: called with each event, at once; an error in it ends the run.
         session_id: groups runs; made up if not given.
         http: connections to share between runs; otherwise the run has its own and closes them.
@@ -97,7 +100,15 @@ async def run(
     """
     watchers = _callback(on_event)
     async with _prepared(
-        prompt, agent, changes, deps=deps, history=history, session_id=session_id, http=http, watchers=watchers
+        prompt,
+        agent,
+        changes,
+        deps=deps,
+        history=history,
+        budget=budget,
+        session_id=session_id,
+        http=http,
+        watchers=watchers,
     ) as ready:
         result = await ready.execute(trio.CancelScope())
     if result.error is not None:
@@ -111,6 +122,7 @@ def stream(
     *,
     deps: object = None,
     history: Sequence[Message] = (),
+    budget: Budget | None = None,
     on_event: Callable[[Event], None] | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
@@ -126,7 +138,15 @@ def stream(
     outbox = Outbox()
     watchers = (*_callback(on_event), outbox)
     ready = _prepared(
-        prompt, agent, changes, deps=deps, history=history, session_id=session_id, http=http, watchers=watchers
+        prompt,
+        agent,
+        changes,
+        deps=deps,
+        history=history,
+        budget=budget,
+        session_id=session_id,
+        http=http,
+        watchers=watchers,
     )
     return _watched(ready, outbox)
 
@@ -168,6 +188,7 @@ async def _prepared(
     *,
     deps: object,
     history: Sequence[Message],
+    budget: Budget | None,
     session_id: str | None,
     http: HTTP | None,
     watchers: Sequence[Watcher],
@@ -186,6 +207,7 @@ async def _prepared(
             history=history,
             deps=deps,
             session_id=session_id or "",
+            budget=as_budget(budget),
         )
 
 

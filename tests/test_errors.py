@@ -65,6 +65,7 @@ ALSO = {"CallTimeout": trio.TooSlowError, "UnknownMember": KeyError}
 
 # Errors of ours that the API does not name, and why they are.
 OURS: dict[str, str] = {
+    "BudgetSpent": "ends a run with status budget, and is never seen outside of it",
     "CodecError": "from_json: data that to_json did not make; a ValueError as well",
 }
 

@@ -11,13 +11,17 @@ import trio
 
 from alloy import otp
 from alloy.errors import closest_of
+from alloy.llm.budget import Budget, as_budget, current_budget
 from alloy.llm.message import UserMessage
 from alloy.loop.agent import Agent, as_fields
 from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
 from alloy.loop.result import Result, Status
 
-PER_RUN = ("on_event", "output", "until_tool", "settings", "limits", "max_turns", "deps")
+# A handler of any server works at the expense of whoever asked.
+otp.carried(current_budget)
+
+PER_RUN = ("on_event", "output", "until_tool", "settings", "limits", "max_turns", "deps", "budget")
 
 
 @attrs.frozen(kw_only=True)
@@ -28,13 +32,14 @@ class PerRun:
     changes: Mapping[str, Any] = attrs.field(factory=dict)
     deps: object = None
     has_deps: bool = False
+    budget: Budget | None = None
 
 
 def per_run(options: Mapping[str, Any], agent: Agent[Any], *watchers: Watcher) -> PerRun:
     """Check what a caller gives beside the prompt.
 
     Raises:
-        TypeError: an option is none of those that a request may have; names the closest.
+        TypeError: an option is none of those that a request may have, which names the closest, or of the wrong kind.
         ValueError: one does not fit the agent.
     """
     for name in options:
@@ -44,9 +49,15 @@ def per_run(options: Mapping[str, Any], agent: Agent[Any], *watchers: Watcher) -
         if not callable(on_event):
             raise TypeError(f"on_event must be callable, got {on_event!r}")
         watchers = (Callback(on_event), *watchers)
-    changes = as_fields({k: v for k, v in options.items() if k not in ("on_event", "deps")}, agent.limits)
+    changes = as_fields({k: v for k, v in options.items() if k not in ("on_event", "deps", "budget")}, agent.limits)
     agent.evolve(**changes)
-    return PerRun(watchers=watchers, changes=changes, deps=options.get("deps"), has_deps="deps" in options)
+    return PerRun(
+        watchers=watchers,
+        changes=changes,
+        deps=options.get("deps"),
+        has_deps="deps" in options,
+        budget=as_budget(options.get("budget")),
+    )
 
 
 @attrs.define(eq=False, kw_only=True)

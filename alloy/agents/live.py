@@ -23,7 +23,18 @@ from alloy.loop.result import Out
 MAX_RESTARTS, MAX_SECONDS = 5, 60.0
 BACKOFF = otp.Backoff(base=0.5, cap=30.0)
 
-_OPTIONS = ("session_id", "deps", "http", "max_pending", "keep_results", "pubsub", "subscribe", "on_shutdown", "drain")
+_OPTIONS = (
+    "session_id",
+    "deps",
+    "http",
+    "max_pending",
+    "keep_results",
+    "pubsub",
+    "subscribe",
+    "on_shutdown",
+    "drain",
+    "budget",
+)
 
 
 def agent_child(
@@ -40,7 +51,8 @@ def agent_child(
         options: `session_id`; `deps` for the tools; `http` to share connections; `max_pending` requests that may
             wait (16); `keep_results` that can be asked for later (256); `pubsub` to publish results and events on
             `agent:<session_id>:responses` and `:events`; `subscribe` to topics whose texts are prompts;
-            `on_shutdown(session)`; `drain` seconds for the run that is on when the server is stopped (25).
+            `on_shutdown(session)`; `drain` seconds for the run that is on when the server is stopped (25);
+            a `budget` that all its runs draw from.
 
     Raises:
         TypeError: there is no such option, or one is of the wrong kind.

@@ -8,6 +8,7 @@ import attrs
 
 from alloy import otp
 from alloy.api import SharedHTTP
+from alloy.llm.budget import Budget, as_budget
 from alloy.loop.delegate import Chats
 from alloy.loop.emitter import Tape
 from alloy.loop.session import Session
@@ -27,6 +28,7 @@ class Options:
         subscribe: topics of `pubsub` whose texts are prompts.
         on_shutdown: called with the session when the server ends in good order.
         drain: seconds that a run may go on after the server was told to stop.
+        budget: what all its runs together may spend.
         executor, members, shared, tapes: of the team.
     """
 
@@ -38,6 +40,7 @@ class Options:
     subscribe: Sequence[Hashable] = ()
     on_shutdown: Callable[[Session], object] | None = None
     drain: float = 25.0
+    budget: Budget | None = None
     executor: Executor | None = None
     members: Mapping[str, Chats] = attrs.field(factory=dict)
     shared: object | None = None
@@ -58,5 +61,6 @@ class Options:
             raise ValueError(f"drain must be 0 or more, got {self.drain!r}")
         if self.subscribe and self.pubsub is None:
             raise ValueError("subscribe needs a pubsub")
+        as_budget(self.budget)
         if self.on_shutdown is not None and not callable(self.on_shutdown):
             raise TypeError(f"on_shutdown must be callable, got {self.on_shutdown!r}")

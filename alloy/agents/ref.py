@@ -98,7 +98,8 @@ class AgentRef(Generic[Out]):
         Args:
             prompt: what it is to do.
             timeout: seconds; None waits for ever.
-            options: `on_event`, `output`, `until_tool`, `settings`, `limits`, `max_turns`, `deps`, for this request.
+            options: `on_event`, `output`, `until_tool`, `settings`, `limits`, `max_turns`, `deps`,
+                `budget`, for this request.
 
         Raises:
             AlloyError: the run ended in an error; `.result` has the state reached.

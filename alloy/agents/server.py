@@ -36,6 +36,7 @@ from alloy.agents.requests import (
 )
 from alloy.agents.session_state import SessionState
 from alloy.agents.slot import RunSlot
+from alloy.llm.budget import current_budget
 from alloy.llm.errors import AuthError
 from alloy.llm.fallback import name_of
 from alloy.llm.message import Message, UserMessage, as_user_message, mint
@@ -75,6 +76,7 @@ class AgentServer(otp.Server):
         state, options = self.state, self.options
         me = otp.self_()
         parent = me.process.parent if me.process is not None else None
+        self._slot.budget = current_budget.get()
         state.up(me, parent.ref if parent is not None else None)
         await connect_all(self._slot.connections, state.agent.models)
         halt = await Hooks(state.agent.middleware).session_start(state.session())

@@ -15,6 +15,7 @@ from alloy.agents.options import Options
 from alloy.agents.run_graph import serving
 from alloy.agents.session_state import SessionState
 from alloy.api import Connections
+from alloy.llm.budget import Budget, current_budget, together
 from alloy.llm.errors import AuthError
 from alloy.llm.message import mint
 from alloy.loop.emitter import Tape
@@ -34,6 +35,7 @@ class RunSlot:
     Attributes:
         connections: to the agent's models; whoever has the slot closes them.
         executor: of its tools.
+        budget: what is around the server; None if nothing is.
         draining_since: when the slot was told to take nothing more up from outside; None before.
     """
 
@@ -42,6 +44,7 @@ class RunSlot:
         self.options = options
         self.connections = Connections(options.http)
         self.executor = options.executor or Executor()
+        self.budget: Budget | None = None
         self.draining_since: float | None = None
         self._is_working = False
 
@@ -88,6 +91,9 @@ class RunSlot:
         """Run one request and give it its outcome. What is not an AlloyError is a bug, and crashes the server."""
         state = self.state
         scope = entry.scope = trio.CancelScope()
+        # In place of that of whoever happened to ask while nothing else was under way.
+        of_caller = None if entry.asked_in is None else entry.asked_in.get(current_budget)
+        current_budget.set(together(self.budget, self.options.budget, of_caller, entry.options.budget))
         try:
             run = await self._prepare(entry)
         except Exception as error:

@@ -19,14 +19,18 @@ MODEL_HEADINGS = ("model", "window", "most output", "input", "output", "cache re
 NOTE = f"USD per million tokens, standard tier, as of {READ_ON}; other prices: alloy.model(…, price=alloy.Price(…))"
 
 
-def command(options: argparse.Namespace, out: TextIO | None = None) -> int:
+def command(options: argparse.Namespace) -> int:
     """Print the tables, and return the exit code."""
-    out = out or sys.stdout
-    if options.json:
+    show(sys.stdout, as_json=options.json)
+    return 0
+
+
+def show(out: TextIO, *, as_json: bool = False) -> None:
+    """Print the tables."""
+    if as_json:
         print(json.dumps([_as_json(vendor) for vendor in VENDORS.values()], ensure_ascii=False, indent=2), file=out)
     elif not (out.isatty() and _print_rich(out)):
         _print_plain(out)
-    return 0
 
 
 def _print_plain(out: TextIO) -> None:

@@ -1,5 +1,6 @@
 """The language: what is said to a model and what comes back. Pure, but for the retry driver."""
 
+from alloy.llm.budget import Budget, UnpricedModel
 from alloy.llm.codec import CodecError, from_json, to_json
 from alloy.llm.content import (
     JSON,
@@ -62,6 +63,7 @@ __all__ = [
     "Audio",
     "AuthError",
     "BadRequest",
+    "Budget",
     "CacheMark",
     "Citation",
     "CodecError",
@@ -106,6 +108,7 @@ __all__ = [
     "ToolMessage",
     "ToolResult",
     "Unknown",
+    "UnpricedModel",
     "UnsupportedFeature",
     "Usage",
     "UserMessage",

@@ -19,9 +19,9 @@ from alloy.llm.delta import Delta
 from alloy.llm.errors import Overloaded, ProviderError, RateLimited
 from alloy.llm.limiter import Limiter, estimate
 from alloy.llm.message import AssistantMessage
-from alloy.llm.models import with_cost
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
+from alloy.llm.spending import billed, paying
 
 
 @attrs.frozen(kw_only=True)
@@ -121,12 +121,14 @@ async def complete(
 ) -> AssistantMessage:
     """Ask `model` until it has answered in full, and return the answer.
 
-    Each try passes the limiter's gate; a `RateLimited` closes it for all who ask with the same account.
-    With `has_another`, a model that is overloaded is not waited for.
+    Each try is paid by the current budget and passes the limiter's gate; a `RateLimited` closes that for all who ask
+    with the same account. With `has_another`, a model that is overloaded is not waited for.
 
     Raises:
         ProviderError: the failure that `retry` does not allow to try again after; `.partial` has what had come,
             and `.delivered` tells whether some of it was handed on.
+        UnpricedModel: there is a budget of money, and the model's price is not known.
+        BudgetSpent: nothing is left of the budget.
     """
     cap = request.settings.max_output_tokens
     gate = (limiter or Limiter()).gate(model.origin.vendor, model.account)
@@ -134,18 +136,22 @@ async def complete(
         fold = Fold(model.origin)
         begun_at = time.time()
         try:
-            async with gate.passing(lambda: estimate(request)) as place, model.stream(request) as answer:
+            async with (
+                paying(model, request, fold, at=begun_at) as bill,
+                gate.passing(lambda: estimate(request)) as place,
+                model.stream(request) as answer,
+            ):
                 async for deltas in answer:
                     fold.add(deltas)
                     listener.deltas(fold, deltas)
                     await listener.room()
-                message = _billed(fold.message(cap), model, request, begun_at)
+                message = bill.answer = billed(fold.message(cap), model, request, at=begun_at)
                 if message.usage is not None:
                     place.tokens = message.usage.total_tokens
             return message
         except ProviderError as error:
             if error.partial is None and (partial := fold.partial()) is not None:
-                error.partial = _billed(partial, model, request, begun_at)
+                error.partial = billed(partial, model, request, at=begun_at)
             error.delivered = delivered = fold.has_content
             remaining = trio.current_effective_deadline() - trio.current_time()
             delay = retry_delay(
@@ -157,7 +163,11 @@ async def complete(
                 draw=random.random(),
                 has_another=has_another,
             )
-            if isinstance(error, RateLimited) and (wait := error.retry_after or delay or 0.0) <= retry.max_wait:
+            if (
+                isinstance(error, RateLimited)
+                and error.sent
+                and (wait := error.retry_after or delay or 0.0) <= retry.max_wait
+            ):
                 gate.close(wait)
             if delay is None:
                 raise
@@ -166,11 +176,3 @@ async def complete(
             listener.retrying(error, attempt, delay)
         await trio.sleep(delay)
     raise AssertionError("unreachable")
-
-
-def _billed(message: AssistantMessage, model: Model, request: Request, at: float) -> AssistantMessage:
-    """The same answer, with what it cost."""
-    if message.usage is None:
-        return message
-    usage = with_cost(message.usage, model.card.price, request.settings.vendor, at=at)
-    return message if usage is message.usage else attrs.evolve(message, usage=usage)

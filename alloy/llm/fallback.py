@@ -22,7 +22,7 @@ from alloy.llm.errors import (
     UnsupportedFeature,
 )
 from alloy.llm.limiter import Breaker, Limiter
-from alloy.llm.models import UNKNOWN, ModelCard
+from alloy.llm.models import ModelCard, card_for
 from alloy.llm.provider import Answer, Model
 from alloy.llm.request import Request
 
@@ -125,7 +125,7 @@ class Unavailable:
         self.name: str = name
         self.origin: Origin = Origin("", vendor, "", model)
         self.account = ""
-        self.card: ModelCard = UNKNOWN
+        self.card: ModelCard = card_for(vendor, model)
         self.error = error
 
     def holds_to(self, schema: Mapping[str, JSON]) -> bool:

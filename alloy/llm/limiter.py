@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from alloy.llm.errors import ProviderError
+from alloy.llm.errors import ProviderError, RateLimited
 from alloy.llm.message import AssistantMessage, Message, ToolMessage
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
@@ -170,14 +170,20 @@ class Gate:
 
         Args:
             estimated: about how many tokens it will use; asked only if tokens are counted.
+
+        Raises:
+            RateLimited: there will be no place before the deadline; nothing was sent.
         """
         if self.rate == UNBOUNDED:  # nothing to wait for but the end of a 429
+            _check_fits(self.closed_until - trio.current_time())
             await trio.sleep_until(max(self.closed_until, trio.current_time()))
             yield Call(trio.current_time(), 0)
             return
         tokens = estimated() if self.rate.tokens_per_minute is not None else 0
+        _check_fits(self._wait(tokens))  # those before it in the queue make it no shorter
         async with self._queue:
             while (wait := self._wait(tokens)) > 0:
+                _check_fits(wait)
                 with trio.move_on_after(wait):
                     await self._left.wait()
                 self._left = trio.Event()
@@ -222,13 +228,34 @@ class Gate:
         return ends + MINUTE
 
 
+def _check_fits(wait: float) -> None:
+    """Refuse a wait of so many seconds, as far as is known, that would end after the deadline anyway."""
+    remaining = trio.current_effective_deadline() - trio.current_time()
+    if 0 < remaining < wait < math.inf:
+        raise RateLimited(
+            f"there is no place for this call within the {remaining:.1f} s that are left: the next is in {wait:.1f} s",
+            retry_after=wait,
+            sent=False,
+        )
+
+
 def estimate(request: Request) -> int:
     """About how many tokens a request will use: a quarter of its characters, and its answer."""
-    characters = len(request.system) + sum(map(_characters, request.messages))
-    return characters // 4 + (request.settings.max_output_tokens or 1_000)
+    return input_estimate(request) + output_estimate(request)
 
 
-def _characters(message: Message) -> int:
+def input_estimate(request: Request) -> int:
+    """About how many tokens the model will read."""
+    return (len(request.system) + sum(map(characters, request.messages))) // 4
+
+
+def output_estimate(request: Request) -> int:
+    """How many tokens the answer may have, or about how many it will have if nothing is said of that."""
+    return request.settings.max_output_tokens or 1_000
+
+
+def characters(message: Message) -> int:
+    """How long a message is, without its reasoning and its files."""
     if isinstance(message, ToolMessage):
         return sum(len(result.text) for result in message.results)
     calls = message.tool_calls if isinstance(message, AssistantMessage) else ()

@@ -8,6 +8,7 @@ from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIn
 from alloy.loop.events import (
     ApprovalDecided,
     ApprovalRequested,
+    BudgetWarning,
     Event,
     FellBack,
     Lagged,
@@ -46,6 +47,7 @@ __all__ = [
     "ApproveTools",
     "Ask",
     "Block",
+    "BudgetWarning",
     "Continue",
     "Decision",
     "DelegationTooDeep",

@@ -55,6 +55,10 @@ class Acting:
         Raises:
             HookError: a middleware or `on_event` raised.
         """
+        with self.run.calls.of_a_batch():
+            return await self._act(message, wrap_up=wrap_up)
+
+    async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> Batch | Halt:
         run, state = self.run, self.run.state
         vetting = Vetting(run)
         try:
@@ -98,6 +102,7 @@ class Acting:
             session_id=state.session_id,
             call_id=call_id,
             agent_path=state.agent_path,
+            budget=state.budget,
             working_directory=Path(state.agent.working_directory),
             deadline=trio.current_effective_deadline(),
             shared=run.means.shared,
@@ -156,6 +161,7 @@ class Acting:
         underway.work = ToolWork(call=job.call, tool=job.tool)
         underway.blocks.enter_context(run.hooks.around(run.state, underway.work))
         run.state.calls_started += 1
+        run.calls.started()
         run.emitter.emit(ToolStarted, job.call, job.edited_from)
 
     def finished(self, job: Job, result: ToolResult, duration: float) -> None:

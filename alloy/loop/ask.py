@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import attrs
 
+from alloy.errors import AlloyError
 from alloy.llm.driver import complete
 from alloy.llm.errors import ProviderError, StaleReasoning
 from alloy.llm.history import without_reasoning
 from alloy.llm.message import AssistantMessage, Message
 from alloy.llm.request import Request
-from alloy.llm.usage import Usage
+from alloy.llm.spending import usage_of
+from alloy.loop.answering import Answering
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
@@ -110,13 +112,15 @@ async def _complete(run: RunContext, request: Request) -> AssistantMessage:
     run.emitter.answering()
     chain = run.chain
     work = ModelWork(model=chain.model.name, origin=chain.model.origin, request=request)
+    answering = Answering(run, request)
     with run.hooks.around(run.state, work):
-        work.answer = answer = await complete(
-            chain.model, request, run.state.agent.retry, run.emitter, chain.limiter, has_another=chain.has_another
-        )
+        try:
+            work.answer = answer = await complete(
+                chain.model, request, run.state.agent.retry, answering, chain.limiter, has_another=chain.has_another
+            )
+        except AlloyError:
+            raise
+        except BaseException:  # cancelled, most likely
+            answering.keep()
+            raise
     return answer
-
-
-def usage_of(message: AssistantMessage) -> Usage:
-    """What one request used."""
-    return attrs.evolve(message.usage or Usage(), requests=1)

@@ -6,6 +6,7 @@ import time
 from typing import Any, Literal
 
 import attrs
+import trio
 
 from alloy.llm.content import ToolCall
 from alloy.llm.fallback import Chain
@@ -13,12 +14,14 @@ from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
 from alloy.llm.provider import Model
 from alloy.loop.agent import Agent
 from alloy.loop.approval import Fate, Pending, Slot, Withdrawn, as_decision
+from alloy.loop.calls import BudgetedCalls
 from alloy.loop.emitter import Emitter
-from alloy.loop.events import ApprovalDecided, MessageAdded
+from alloy.loop.events import ApprovalDecided, BudgetWarning, MessageAdded
 from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
-from alloy.loop.state import State
+from alloy.loop.result import Status
+from alloy.loop.state import End, State
 from alloy.tools import Tool
 
 
@@ -30,6 +33,7 @@ class RunContext:
         chain: the models that may be asked.
         unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
+        calls: the tool calls, as the budget counts them.
     """
 
     state: State
@@ -39,9 +43,11 @@ class RunContext:
     unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
+    calls: BudgetedCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hooks = Hooks(self.state.agent.middleware, self.means.inherited)
+        self.calls = BudgetedCalls(self.state.budget)
 
     @property
     def model(self) -> Model:
@@ -102,6 +108,22 @@ class RunContext:
         finally:
             self.emitter.emit(ApprovalDecided, slot.pending.id, as_decision(fate))
         return fate
+
+    def out_of_budget(self) -> End | None:
+        """How the run ends if its budget allows it nothing more, looked at between turns."""
+        budget = self.state.budget
+        if budget is None:
+            return None
+        self.warn_of_budget()
+        if trio.current_time() >= budget.deadline:
+            return End(status=Status.DEADLINE)
+        return End(status=Status.BUDGET) if budget.is_spent else None
+
+    def warn_of_budget(self) -> None:
+        """Tell of each limit that is nearly used up, if nobody has yet."""
+        if self.state.budget is not None:
+            for near in self.state.budget.warnings():
+                self.emitter.emit(BudgetWarning, near.limit, near.spent, near.of)
 
     def close_calls(self) -> ToolMessage | None:
         """Give every call of the last answer its result, if it has none yet; None if no call was open."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -182,6 +183,21 @@ class ApprovalDecided(EventBase):
 
 
 @attrs.frozen
+class BudgetWarning(EventBase):
+    """Most of a limit is used: four fifths. Told once for each limit of each budget, to the run that came so far.
+
+    Attributes:
+        limit: `"usd"`, `"tokens"`, `"tool_calls"` or `"seconds"`.
+        spent: how much of it is used.
+        of: the limit.
+    """
+
+    limit: str
+    spent: Decimal | float
+    of: Decimal | float
+
+
+@attrs.frozen
 class TurnFinished(EventBase):
     """A turn is over. `usage` is this turn's."""
 
@@ -219,6 +235,7 @@ Event: TypeAlias = (
     | Notice
     | ApprovalRequested
     | ApprovalDecided
+    | BudgetWarning
     | TurnFinished
     | RunFinished
     | Lagged
@@ -229,6 +246,8 @@ def _plain(value: object) -> JSON:
     match value:
         case Enum():
             return value.value
+        case Decimal():
+            return str(value)
         case AlloyError():
             return {"type": type(value).__name__, "message": str(value)}
         case Result():

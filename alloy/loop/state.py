@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from alloy.errors import AlloyError
+from alloy.llm.budget import Budget
 from alloy.llm.content import ToolCall
 from alloy.llm.history import sendable, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
@@ -31,6 +32,7 @@ class RunInfo:
         turn: from 1; 0 before the first turn.
         messages: the history so far.
         usage: of this run so far.
+        budget: what it and others may still spend; None without one.
         deps: what the caller gave `run(deps=…)`.
         tools: those that the model was offered last; empty before the first turn.
     """
@@ -44,6 +46,7 @@ class RunInfo:
     usage: Usage
     deps: object
     tools: tuple[Tool, ...] = ()
+    budget: Budget | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +66,7 @@ class State:
     Attributes:
         first: how many messages were there before the run.
         tools: those that the model was offered last.
+        budget: what it draws from; None for no bounds.
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
         call_ids: of all calls in the history.
@@ -79,6 +83,7 @@ class State:
     deps: object
     messages: list[Message]
     first: int
+    budget: Budget | None = None
     started_at: float = attrs.field(factory=trio.current_time)
     tools: tuple[Tool, ...] = ()
     turn: int = 0
@@ -111,6 +116,7 @@ class State:
             usage=self.usage,
             deps=self.deps,
             tools=self.tools,
+            budget=self.budget,
         )
 
     def session(self) -> Session:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from alloy.errors import AlloyError
+from alloy.llm.budget import Budget, BudgetSpent, current_budget, drawing_from, together
 from alloy.llm.content import Outcome
 from alloy.llm.fallback import Unavailable
 from alloy.llm.message import (
@@ -27,9 +28,10 @@ from alloy.llm.message import (
     as_user_message,
     mint,
 )
+from alloy.llm.spending import check_price, usage_of
 from alloy.loop.act import Acting
 from alloy.loop.agent import Agent
-from alloy.loop.ask import ask, usage_of
+from alloy.loop.ask import ask
 from alloy.loop.context import RunContext
 from alloy.loop.delegate import Chats, Handoff, deeper
 from alloy.loop.emitter import Emitter, Tape
@@ -53,7 +55,6 @@ class Run:
         inbox: what is said to it meanwhile.
         asked_in: the context of whoever asked for it, where that was another task.
         owns_session: `session_start` and `session_end` are asked around it.
-        inside: the runs of other agents that work for this one's calls now.
         reprompted: the last answer held a call that could not be read, and the model was told so.
     """
 
@@ -62,7 +63,6 @@ class Run:
     inbox: Inbox = attrs.field(factory=Nobody)
     asked_in: Context | None = None
     owns_session: bool = True
-    inside: set[Run] = attrs.field(factory=set, init=False)
     reprompted: bool = attrs.field(default=False, init=False)
     acting: Acting = attrs.field(init=False)
 
@@ -85,20 +85,27 @@ class Run:
         history: Iterable[Message] = (),
         deps: object = None,
         session_id: str = "",
+        budget: Budget | None = None,
         agent_path: tuple[str, ...] = (),
         parent_call_id: str | None = None,
         inbox: Inbox | None = None,
         asked_in: Context | None = None,
         owns_session: bool = True,
     ) -> Run:
-        """Make a run, with its models at hand.
+        """Make a run, with its models at hand. It draws from `budget`, and from the current one.
 
         Raises:
             AlloyError, ValueError: none of its models can be asked; `.result` has the history with the prompt.
         """
         path = agent_path or (agent.name,)
         state = State.begin(
-            agent, history, run_id=mint("run"), session_id=session_id or mint("ses"), agent_path=path, deps=deps
+            agent,
+            history,
+            run_id=mint("run"),
+            session_id=session_id or mint("ses"),
+            agent_path=path,
+            deps=deps,
+            budget=together(current_budget.get(), budget),
         )
         try:
             chain = await connect_all(means.connections, agent.models)
@@ -113,13 +120,19 @@ class Run:
         )
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
-        """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates."""
+        """Run to the end. Cancelling `scope` ends the run as `cancelled`; any other cancel propagates.
+
+        The seconds of the budget are a scope of their own inside, so that none of these is taken for another.
+        """
         work = RunWork(asked_in=self.asked_in)
         before = working.set(self.context.working())
         try:
             with self.context.hooks.around(self.state, work):
-                with scope:
-                    end = await self._course()
+                with scope, drawing_from(self.state.budget):
+                    with self._seconds() as seconds:
+                        end = await self._course()
+                    if seconds.cancelled_caught:
+                        end = End(status=Status.DEADLINE)
                 if scope.cancelled_caught:
                     end = End(status=Status.CANCELLED)
                 if self.owns_session:
@@ -128,6 +141,14 @@ class Run:
         finally:
             working.reset(before)
         return work.result
+
+    def _seconds(self) -> trio.CancelScope:
+        """What ends with the seconds of the budget, which begin to count here if they have not yet."""
+        if (budget := self.state.budget) is None:
+            return trio.CancelScope()
+        for one in budget.line:
+            one.start()
+        return trio.CancelScope(deadline=budget.deadline)
 
     def finish(self, end: End) -> Result[Any]:
         """Close the history and tell everybody. The error of the end, if any, gets the result."""
@@ -154,6 +175,8 @@ class Run:
         """All turns; a middleware may have the last word on an error."""
         try:
             end = await self._turns()
+        except BudgetSpent:
+            end = End(status=Status.BUDGET)
         except AlloyError as error:
             end = End(status=Status.ERROR, error=error)
         if end.error is None:
@@ -175,8 +198,12 @@ class Run:
             await self.context.say(self.prompt)
         if self.owns_session and (halt := await self.context.hooks.session_start(state.session())) is not None:
             return _halted(halt)
+        for model in self.context.chain.models:
+            check_price(model, state.budget)
         await self.context.write_system_prompt()
         while state.turn < state.agent.limits.max_turns:
+            if (end := self.context.out_of_budget()) is not None:
+                return end
             await self._hear(self.inbox.take())
             end = await self._turn()
             if end is not None and not await self._is_asked_for_more(end):
@@ -204,6 +231,7 @@ class Run:
         message = await ask(self.context, wrap_up=wrap_up)
         if isinstance(message, Halt):
             return _halted(message)
+        self.context.warn_of_budget()
         if message.tool_calls:
             self.reprompted = False
             end = await self._act(message, wrap_up=wrap_up)
@@ -212,12 +240,6 @@ class Run:
             end = await self._answered(message, wrap_up=wrap_up)
         self.context.emitter.emit(TurnFinished, usage_of(message))
         return end
-
-    def tree(self) -> Iterator[Run]:
-        """This run, and those inside it."""
-        yield self
-        for run in self.inside:
-            yield from run.tree()
 
     # An answer without calls.
 
@@ -250,6 +272,7 @@ class Run:
 
     async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
         batch = await self.acting.act(message, wrap_up=wrap_up)
+        self.context.warn_of_budget()
         return _halted(batch) if isinstance(batch, Halt) else await self._after(batch)
 
     async def _after(self, batch: Batch) -> End | None:
@@ -267,7 +290,7 @@ class Run:
             return End(status=Status.COMPLETED)
         if self.state.calls_left() == 0 and any(job.settled is not None for job in batch.jobs):
             return End(status=Status.BUDGET)
-        return None
+        return End(status=Status.BUDGET) if self.context.calls.were_refused else None
 
     # Other agents that work for a call.
 
@@ -296,11 +319,9 @@ class Run:
             agent_path=deeper(state.agent_path, agent.name),
             parent_call_id=call_id,
         )
-        self.inside.add(run)
         try:
             result = await run.execute(trio.CancelScope())
         finally:
-            self.inside.discard(run)
             state.usage += run.state.usage
         if result.error is not None:
             raise result.error

@@ -36,6 +36,7 @@ from alloy.tools.results import describe
 
 _CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
 _OVER = "not started: the run may make {limit} tool calls, and has made them"
+_SPENT = "not started: the budget allows no further tool call"
 _NOBODY = "denied: this call needs an approval, and nobody is there to give it; it did not run"
 _WITHDRAWN = "cancelled: this call was taken back before it was approved; it did not run"
 
@@ -76,7 +77,11 @@ class Vetting:
                 self._settle(place, Outcome.NOT_STARTED, _CUT)
             elif left is not None and sum(job.settled is None for job in self.jobs[:-1]) >= left:
                 self._settle(place, Outcome.NOT_STARTED, _OVER.format(limit=state.agent.limits.max_tool_calls))
-            elif job.tool is not None and call.parse_error is None:
+            elif job.tool is None or call.parse_error is not None:
+                continue  # the executor says what is wrong with it
+            elif not self.run.calls.reserve():
+                self._settle(place, Outcome.NOT_STARTED, _SPENT)
+            else:
                 vetted = await self.run.hooks.before_tool_call(state, call)
                 if vetted.call is not call:
                     self._edit(place, vetted.call.arguments)
@@ -85,6 +90,7 @@ class Vetting:
                         return halt
                     case Block(reason):
                         self._settle(place, Outcome.BLOCKED, f"blocked: {reason}")
+                        self.run.calls.give_back()
                     case None if vetted.asks or job.tool.approve:
                         if self._problem(place, vetted.call.arguments) is None:  # else it cannot run anyway
                             self.asks[place] = vetted.asks or (Ask(question_of(state.agent_path, vetted.call)),)

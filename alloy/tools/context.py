@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 import trio
 
+from alloy.llm.budget import Budget
 from alloy.tools.errors import ToolError
 from alloy.tools.paths import PathPolicy
 
@@ -68,7 +69,7 @@ class ToolContext:
     attempt: int = 1
     working_directory: Path = attrs.field(default=Path(), converter=Path)
     roots: tuple[Path, ...] = ()
-    budget: object | None = None
+    budget: Budget | None = None
     deadline: float = math.inf
     shared: object | None = None
     report: Callable[[object], None] = attrs.field(default=_ignore, repr=False)

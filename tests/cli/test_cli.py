@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -200,7 +199,7 @@ def test_models_are_a_table_with_lines_on_a_terminal() -> None:
 
     out = Terminal()
 
-    models.command(argparse.Namespace(json=False), out)
+    models.show(out)
 
     assert "┏" in out.getvalue()
     assert "claude-sonnet-4-6" in out.getvalue()

@@ -1,0 +1,101 @@
+"""What a model call costs the budget that it is made under."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import attrs
+
+from alloy.llm.budget import Amount, Budget, UnpricedModel, current_budget
+from alloy.llm.completion import Fold
+from alloy.llm.limiter import characters, input_estimate, output_estimate
+from alloy.llm.message import AssistantMessage
+from alloy.llm.models import tokens_cost, with_cost
+from alloy.llm.provider import Model
+from alloy.llm.request import Request
+from alloy.llm.usage import Usage
+
+
+def check_price(model: Model, budget: Budget | None) -> None:
+    """Refuse a model that may cost anything, where money counts.
+
+    Raises:
+        UnpricedModel: its price is not known.
+    """
+    card = model.card
+    if budget is not None and budget.counts_money and card.price is None and not card.reports_cost:
+        raise UnpricedModel(
+            f"the price of {model.name!r} is not known, so a budget of money cannot be kept; give it with "
+            f"alloy.model({model.name!r}, price=alloy.Price(…)), or limit tokens instead",
+            model=model.name,
+        )
+
+
+def billed(message: AssistantMessage, model: Model, request: Request, *, at: float) -> AssistantMessage:
+    """The same answer, with what it cost. `at` is when it was asked for, in UNIX seconds."""
+    if message.usage is None:
+        return message
+    usage = with_cost(message.usage, model.card.price, request.settings.vendor, at=at)
+    return message if usage is message.usage else attrs.evolve(message, usage=usage)
+
+
+@attrs.define(eq=False)
+class Bill:
+    """One call. `answer` is what came of it, once it is whole; what broke off is paid as far as it came."""
+
+    answer: AssistantMessage | None = None
+
+
+@asynccontextmanager
+async def paying(model: Model, request: Request, fold: Fold, *, at: float) -> AsyncIterator[Bill]:
+    """Reserve what this call may use of the current budget, and settle what it has used, however it ends.
+
+    Args:
+        model: is asked.
+        request: what it is asked.
+        fold: puts the answer together.
+        at: when it is asked, in UNIX seconds.
+
+    Raises:
+        UnpricedModel: its price is not known, and money counts.
+        BudgetSpent: nothing is left.
+    """
+    bill = Bill()
+    budget = current_budget.get()
+    if budget is None:
+        yield bill
+        return
+    check_price(model, budget)
+    reserved = _amount(model, _guess(input_estimate(request), output_estimate(request)), at)
+    await budget.reserve(reserved)
+    try:
+        yield bill
+    finally:
+        answer = bill.answer
+        if answer is None and (partial := fold.partial()) is not None:
+            answer = billed(partial, model, request, at=at)
+        if answer is None:
+            budget.settle(reserved, Amount(), Usage())
+        else:
+            used = answer.usage or _guess(input_estimate(request), characters(fold.message()) // 4)
+            budget.settle(reserved, _amount(model, used, at), usage_of(answer))
+
+
+def usage_of(answer: AssistantMessage) -> Usage:
+    """What one request used, as far as it is known."""
+    return attrs.evolve(answer.usage or Usage(), requests=1)
+
+
+def _guess(input_tokens: int, output_tokens: int) -> Usage:
+    return Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+def _amount(model: Model, usage: Usage, at: float) -> Amount:
+    """Tokens, and their price where the vendor has not said what they cost."""
+    price = model.card.price
+    usd = usage.cost
+    if usd is None:
+        usd = Decimal() if price is None else tokens_cost(usage, price, at=at)
+    return Amount(usd, usage.total_tokens)
