@@ -8,14 +8,16 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
-from offline import refuse_network
+from alloy.testing import offline
+
+pytest_plugins = ["alloy.testing.plugin"]  # where alloy is installed it is there already, under the same name
 
 # `nox -s tests_httpx2`: the maintained fork has the same API. Whoever imports httpx gets it, unknowing.
 if (fork := os.environ.get("ALLOY_HTTPX", "httpx")) != "httpx":
     sys.modules["httpx"] = importlib.import_module(fork)
     sys.modules["httpcore"] = importlib.import_module(fork.replace("httpx", "httpcore"))
 
-refuse_network()
+offline().__enter__()  # to the end of this process
 for variable in list(os.environ):  # the developer's own keys and proxies
     if variable.endswith(("_API_KEY", "_BASE_URL", "OLLAMA_HOST")) or variable.lower().endswith("_proxy"):
         del os.environ[variable]

@@ -116,11 +116,15 @@ class SessionState:
     # What is said of single calls of the run under way.
 
     def cancel_tool(self, call_id: str) -> bool:
-        """Stop a call of the run under way, also one that waits for its approval; False if there is none."""
-        if self.run is None:
-            return False
-        run = self.run.state
-        return (run.batch is not None and run.batch.cancel(call_id)) or self.desk.withdraw(run.run_id, call_id)
+        """Stop a call of the run under way, or of one inside it, also one that waits for its approval.
+
+        Returns False if there is none.
+        """
+        runs = [run.state for run in self.run.tree()] if self.run is not None else []
+        return any(
+            (run.batch is not None and run.batch.cancel(call_id)) or self.desk.withdraw(run.run_id, call_id)
+            for run in runs
+        )
 
     def decide(self, pending_id: str, decision: object) -> None:
         """Somebody has decided on a pending.

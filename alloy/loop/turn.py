@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -55,6 +55,7 @@ class Run:
         inbox: what is said to it meanwhile.
         asked_in: the context of whoever asked for it, where that was another task.
         owns_session: `session_start` and `session_end` are asked around it.
+        inside: the runs of other agents that work for this one's calls now.
         reprompted: the last answer held a call that could not be read, and the model was told so.
     """
 
@@ -63,6 +64,7 @@ class Run:
     inbox: Inbox = attrs.field(factory=Nobody)
     asked_in: Context | None = None
     owns_session: bool = True
+    inside: set[Run] = attrs.field(factory=set, init=False)
     reprompted: bool = attrs.field(default=False, init=False)
     acting: Acting = attrs.field(init=False)
 
@@ -241,6 +243,12 @@ class Run:
         self.context.emitter.emit(TurnFinished, usage_of(message))
         return end
 
+    def tree(self) -> Iterator[Run]:
+        """This run, and those inside it."""
+        yield self
+        for run in self.inside:
+            yield from run.tree()
+
     # An answer without calls.
 
     async def _answered(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
@@ -319,9 +327,11 @@ class Run:
             agent_path=deeper(state.agent_path, agent.name),
             parent_call_id=call_id,
         )
+        self.inside.add(run)
         try:
             result = await run.execute(trio.CancelScope())
         finally:
+            self.inside.discard(run)
             state.usage += run.state.usage
         if result.error is not None:
             raise result.error

@@ -1,18 +1,44 @@
-"""For tests, ours and yours: a scripted model, recorded traffic, and what a dialect must prove."""
+"""For tests, ours and yours: a scripted model, recorded traffic, no network, and what a dialect must prove."""
 
-from alloy.testing.conformance import Expected, check_dialect
-from alloy.testing.recorded import replay
-from alloy.testing.scripted import ScriptedModel, calls, calls_raw, cuts, fails, hangs, says
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alloy.testing.auto import auto_model, made_up
+    from alloy.testing.conformance import Expected, check_dialect
+    from alloy.testing.network import offline
+    from alloy.testing.recorded import replay
+    from alloy.testing.scripted import ScriptedModel, calls, calls_raw, cuts, fails, hangs, says
 
 __all__ = [
     "Expected",
     "ScriptedModel",
+    "auto_model",
     "calls",
     "calls_raw",
     "check_dialect",
     "cuts",
     "fails",
     "hangs",
+    "made_up",
+    "offline",
     "replay",
     "says",
 ]
+
+# Loaded at first use: pytest imports this package for its plugin, also where no test has to do with alloy.
+_HOMES = ("scripted", "auto", "network", "recorded", "conformance")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            value = getattr(import_module(f"alloy.testing.{home}"), name, None)
+            if value is not None:
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module 'alloy.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

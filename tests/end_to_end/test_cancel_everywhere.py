@@ -14,10 +14,10 @@ import trio
 import alloy
 from alloy import Status
 from alloy.testing import ScriptedModel, calls, cuts, says
+from alloy.testing.leaks import Holdings
 from alloy.tools import core_tools
 from end_to_end.sendable import assert_sendable
 from end_to_end.vendors import VENDORS, vendor
-from leaks import Holdings
 
 
 class CancelAt(trio.abc.Instrument):

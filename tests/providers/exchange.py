@@ -9,7 +9,7 @@ import trio.testing
 
 from alloy.providers.http import HTTP
 from alloy.providers.response import Response
-from leaks import Holdings
+from alloy.testing.leaks import Holdings
 from providers.loopback import Exchange
 
 BODY = (b'{"a":', b"1}")

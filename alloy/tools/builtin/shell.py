@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from alloy.llm.content import Outcome, ToolResult
+from alloy.tools.builtin.sandbox import Sandbox
 from alloy.tools.context import ToolContext
 from alloy.tools.define import Tool, tool
 from alloy.tools.errors import ToolError
@@ -25,10 +26,11 @@ MARGIN = 0.05  # of the time that the call has left: so much earlier it ends, to
 
 @attrs.frozen
 class Shell:
-    """The bash tool, with these variables set, or with another way to run commands."""
+    """The bash tool, with these variables set, in a sandbox, or with another way to run commands."""
 
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     executor: ShellExecutor | None = None
+    sandbox: Sandbox | None = None
 
     async def bash(
         self,
@@ -44,7 +46,7 @@ class Shell:
         started in the background is killed; each command begins anew, with nothing left of the one before.
 
         Raises:
-            ToolError: the command or the timeout makes no sense, or bash cannot be started.
+            ToolError: the command or the timeout makes no sense, or bash or its sandbox cannot be started.
         """
         if "\0" in command:
             raise ToolError("the command holds a NUL character")
@@ -65,8 +67,9 @@ class Shell:
         if self.executor is not None:
             return await self.executor(command, directory)
         try:
+            line = ["bash", "-c", command]
             async with process_group(
-                ["bash", "-c", command],
+                line if self.sandbox is None else await self.sandbox.wrap(line, directory),
                 directory=directory,
                 environment=child_environment(self.env),
                 stdout=subprocess.PIPE,
