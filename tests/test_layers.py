@@ -55,7 +55,18 @@ PURE = (
     "otp/policy.py",
     *(
         f"llm/{name}.py"
-        for name in ("content", "message", "usage", "request", "delta", "completion", "history", "codec", "errors")
+        for name in (
+            "content",
+            "message",
+            "usage",
+            "request",
+            "delta",
+            "completion",
+            "history",
+            "transcript",
+            "codec",
+            "errors",
+        )
     ),
     *(f"providers/{name}" for name in ("dialect", "framing", "classify", "anthropic", "openai", "gemini", "ollama")),
 )

@@ -7,11 +7,11 @@ whatever broke off), for any vendor; `replay` decides what of it one vendor gets
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import attrs
 
 from alloy.llm.content import (
-    Content,
     Opaque,
     Origin,
     Outcome,
@@ -23,6 +23,7 @@ from alloy.llm.content import (
     Unknown,
 )
 from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserMessage, mint
+from alloy.llm.transcript import Growing, Transcript, as_messages, kept_with
 
 _SYNTHETIC = {
     Outcome.NOT_STARTED: "not started: the run ended before this call",
@@ -59,25 +60,59 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     Calls without a result get one that says `not_started`; results without a call, and messages without
     content, are left out. A history that is whole already comes back as it is, message by message.
     """
-    out: list[Message] = []
+    if isinstance(messages, Transcript):
+        return messages
+    whole = Whole()
+    whole.extend(as_messages(messages))
+    return tuple(whole.closed())
 
-    def close_calls() -> None:
-        if open_calls:
-            out.append(ToolMessage([synthetic_result(call, Outcome.NOT_STARTED) for call in open_calls]))
 
-    open_calls: Sequence[ToolCall] = ()
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            if open_calls:
-                out.append(_answered(open_calls, message))
-            open_calls = ()
-            continue
-        close_calls()
-        open_calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
-        if message.content:
-            out.append(message)
-    close_calls()
-    return tuple(out)
+class Whole:
+    """A history that is being made whole: the `Sum` behind `sendable`.
+
+    Attributes:
+        call_ids: of all calls.
+    """
+
+    def __init__(self) -> None:
+        self.call_ids: set[str] = set()
+        self._messages: list[Message] = []
+        self._open_calls: Sequence[ToolCall] = ()
+
+    def extend(self, messages: Sequence[Message]) -> None:
+        """Go on with these."""
+        for message in messages:
+            if isinstance(message, ToolMessage):
+                if self._open_calls:
+                    self._messages.append(_answered(self._open_calls, message))
+                    self._open_calls = ()
+                continue
+            if self._open_calls:
+                self._close()
+            if isinstance(message, AssistantMessage) and (calls := message.tool_calls):
+                self._open_calls = calls
+                self.call_ids.update(call.id for call in calls)
+            if message.content:
+                self._messages.append(message)
+
+    def closed(self, *more: Message) -> list[Message]:
+        """The history if it ended here, or after these."""
+        end = Whole()
+        end._messages, end._open_calls = list(self._messages), self._open_calls
+        end.extend(more)
+        end._close()
+        return end._messages
+
+    def _close(self) -> None:
+        if self._open_calls:
+            results = [synthetic_result(call, Outcome.NOT_STARTED) for call in self._open_calls]
+            self._messages.append(ToolMessage(results))
+            self._open_calls = ()
+
+    def __copy__(self) -> Whole:
+        other = Whole()
+        other.call_ids, other._messages, other._open_calls = set(self.call_ids), list(self._messages), self._open_calls
+        return other
 
 
 def _answered(calls: Sequence[ToolCall], message: ToolMessage) -> ToolMessage:
@@ -113,12 +148,46 @@ def replay(messages: Iterable[Message], target: Origin, *, other_model: OtherMod
     """Return the history as `target` may see it: foreign vendor state and reasoning left out.
 
     Foreign reasoning is dropped rather than sent as text, because models then imitate it. A tool that another
-    vendor ran becomes a short note. Messages that need no change come back as the same objects.
+    vendor ran becomes a short note. Messages that need no change come back as the same objects, and a `Transcript`
+    that needs none as it is.
     """
-    return tuple(
-        _replay_answer(message, target, other_model) if isinstance(message, AssistantMessage) else message
-        for message in messages
-    )
+    history = as_messages(messages)
+    kept = kept_with(history)
+    key = (replay, target, other_model)
+    if (known := kept.get(key)) is None:
+        known = kept[key] = Growing(partial(Replayed, target, other_model))
+    replayed: Replayed = known.of(history)
+    return Transcript(replayed.messages, kept) if replayed.is_changed else history
+
+
+class Replayed:
+    """A history as one vendor may see it: the `Sum` behind `replay`."""
+
+    def __init__(self, target: Origin, other_model: OtherModel) -> None:
+        self._target = target
+        self._other_model = other_model
+        self.messages: list[Message] = []
+        self.is_changed: bool = False
+
+    def extend(self, messages: Sequence[Message]) -> None:
+        """Go on with these."""
+        start = len(self.messages)
+        self.messages += messages
+        for place, message in enumerate(messages, start):
+            if isinstance(message, AssistantMessage) and not _is_all_own(message, self._target):
+                self.messages[place] = _replay_answer(message, self._target, self._other_model)
+                self.is_changed = True
+
+    def __copy__(self) -> Replayed:
+        other = Replayed(self._target, self._other_model)
+        other.messages, other.is_changed = list(self.messages), self.is_changed
+        return other
+
+
+def _is_all_own(message: AssistantMessage, target: Origin) -> bool:
+    if message.origin is not None and message.origin != target:
+        return False
+    return all(opaque.origin == target for item in message.content if item.opaque for opaque in item.opaque)
 
 
 NOBODY = Origin("", "", "", "")
@@ -146,15 +215,8 @@ def _reasoning_in(message: AssistantMessage) -> int:
 
 
 def _replay_answer(message: AssistantMessage, target: Origin, other_model: OtherModel) -> AssistantMessage:
-    same = message.origin == target or message.origin is None
-    if same and all(_is_own(item, target) for item in message.content):
-        return message
     content = tuple(kept for item in message.content if (kept := _replay_item(item, message, target, other_model)))
     return attrs.evolve(message, content=content)
-
-
-def _is_own(item: Content, target: Origin) -> bool:
-    return all(opaque.origin == target for opaque in item.opaque)
 
 
 def _replay_item(

@@ -130,7 +130,7 @@ class AssistantMessage:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls it asks for, in order."""
-        return tuple(item for item in self.content if isinstance(item, ToolCall))
+        return tuple([item for item in self.content if isinstance(item, ToolCall)])
 
 
 def _results(value: Iterable[ToolResult]) -> tuple[ToolResult, ...]:

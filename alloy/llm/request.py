@@ -9,6 +9,7 @@ import attrs
 
 from alloy.llm.content import JSON
 from alloy.llm.message import Message
+from alloy.llm.transcript import as_messages
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -73,10 +74,6 @@ class ToolDefinition(Protocol):
         ...
 
 
-def _messages(value: Iterable[Message]) -> tuple[Message, ...]:
-    return tuple(value)
-
-
 def _tools(value: Iterable[ToolDefinition]) -> tuple[ToolDefinition, ...]:
     return tuple(value)
 
@@ -94,7 +91,7 @@ class Request:
 
     model: str
     system: str = ""
-    messages: tuple[Message, ...] = attrs.field(converter=_messages)
+    messages: tuple[Message, ...] = attrs.field(converter=as_messages)
     tools: tuple[ToolDefinition, ...] = attrs.field(default=(), converter=_tools)
     settings: Settings = Settings()
     output_schema: JSON | None = None

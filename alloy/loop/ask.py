@@ -13,6 +13,7 @@ from alloy.llm.history import without_reasoning
 from alloy.llm.message import AssistantMessage, Message
 from alloy.llm.request import Request
 from alloy.llm.spending import usage_of
+from alloy.llm.transcript import Transcript, kept_with
 from alloy.loop.answering import Answering
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
@@ -104,7 +105,9 @@ async def _ask_model(run: RunContext, request: Request) -> AssistantMessage:
 
 
 def _as_sent(run: RunContext, messages: Sequence[Message]) -> Sequence[Message]:
-    return [run.unbound.get(message.id, message) for message in messages] if run.unbound else messages
+    if not run.unbound:
+        return messages
+    return Transcript((run.unbound.get(message.id, message) for message in messages), kept_with(messages))
 
 
 async def _complete(run: RunContext, request: Request) -> AssistantMessage:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import attrs
 
 from alloy.llm.content import JSON
 from alloy.llm.message import Message, mint
+from alloy.llm.transcript import as_messages
 from alloy.llm.usage import Usage
 
 
 def _session_id(given: str) -> str:
     return given or mint("ses")
-
-
-def _messages(given: Iterable[Message]) -> tuple[Message, ...]:
-    return tuple(given)
 
 
 @attrs.frozen
@@ -31,7 +28,7 @@ class Session:
     """
 
     id: str = attrs.field(default="", converter=_session_id)
-    messages: tuple[Message, ...] = attrs.field(default=(), converter=_messages, repr=False)
+    messages: tuple[Message, ...] = attrs.field(default=(), converter=as_messages, repr=False)
     usage: Usage = attrs.field(factory=Usage)
     metadata: Mapping[str, JSON] = attrs.field(factory=dict)
     created_at: float = attrs.field(factory=time.time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,8 +11,9 @@ import trio
 from alloy.errors import AlloyError
 from alloy.llm.budget import Budget
 from alloy.llm.content import ToolCall
-from alloy.llm.history import sendable, with_unique_ids
+from alloy.llm.history import Whole, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
+from alloy.llm.transcript import Growing, Transcript, as_messages
 from alloy.llm.usage import Usage
 from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
@@ -70,6 +71,7 @@ class State:
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
         call_ids: of all calls in the history.
+        kept: what is worked out of the history and goes on with it, see `Transcript`.
         records: of the calls of former batches, in the order of the calls.
         batch: the tool calls under way; None while there are none.
         batch_records: of those of them that have ended, by their place.
@@ -93,6 +95,7 @@ class State:
     model: str = ""
     records: list[ToolCallRecord] = attrs.field(factory=list)
     call_ids: set[str] = attrs.field(factory=set)
+    kept: dict[Hashable, Any] = attrs.field(factory=dict, repr=False)
     batch: Batch | None = None
     batch_records: dict[int, ToolCallRecord] = attrs.field(factory=dict)
     calls_started: int = 0
@@ -100,9 +103,13 @@ class State:
     @classmethod
     def begin(cls, agent: Agent[Any], history: Iterable[Message], **fields: Any) -> State:
         """A state with a history that is whole: what a former run left open is closed."""
-        messages = list(sendable(history))
-        ids = {call.id for m in messages if isinstance(m, AssistantMessage) for call in m.tool_calls}
-        return cls(agent=agent, messages=messages, first=len(messages), call_ids=ids, **fields)
+        given = as_messages(history)
+        kept = given.fork() if isinstance(given, Transcript) else {}
+        whole = _whole(kept).of(given)
+        messages = whole.closed()
+        return cls(
+            agent=agent, messages=messages, first=len(messages), call_ids=set(whole.call_ids), kept=kept, **fields
+        )
 
     def info(self) -> RunInfo:
         """The view for hooks and tools."""
@@ -123,11 +130,14 @@ class State:
         """The conversation as it stands."""
         return Session(self.session_id, self.sendable(), self.usage)
 
-    def sendable(self) -> tuple[Message, ...]:
+    def sendable(self) -> Transcript:
         """The history, whole: calls under way have the result that they would have if the run ended now."""
+        # An answer may still be edited while its calls are vetted, so it is not settled.
+        settled = len(self.messages) - (bool(self.messages) and isinstance(self.messages[-1], AssistantMessage))
+        last = self.messages[settled:]
         if self.batch is not None:
-            return sendable((*self.messages, ToolMessage(self.batch.results())))
-        return sendable(self.messages)
+            last.append(ToolMessage(self.batch.results()))
+        return Transcript(_whole(self.kept).of(self.messages[:settled]).closed(*last), self.kept)
 
     def take(self, message: AssistantMessage, model: str) -> AssistantMessage:
         """A model has answered; returns the answer as it stands in the history."""
@@ -196,3 +206,10 @@ class State:
             session_id=self.session_id,
             duration=trio.current_time() - self.started_at,
         )
+
+
+def _whole(kept: dict[Hashable, Any]) -> Growing[Whole]:
+    found: Growing[Whole] | None = kept.get(Whole)
+    if found is None:
+        found = kept[Whole] = Growing(Whole)
+    return found

@@ -6,7 +6,7 @@ Source: Anthropic, Messages API, version 2026-10-21, and its Python SDK 2.12.0 (
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple, assert_never
 
@@ -29,10 +29,11 @@ from alloy.llm.content import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import Request, Settings, ToolDefinition
+from alloy.llm.transcript import PerMessage
 from alloy.providers.anthropic_decode import MessagesDecoder
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, left_out, refuse_unsupported, wire_id
+from alloy.providers.encoding import body_of, left_out, refuse_unsupported, wire_id, written
 
 NAME = "anthropic.messages"
 VERSION = "2026-10-21"
@@ -59,9 +60,9 @@ class AnthropicMessages:
         """See `Dialect.encode`."""
         refuse_unsupported(request, target, _takes, takes_temperature=False)  # this version refuses any
         settings = request.settings
-        turns = turns_of(request.messages, self._blocks)
-        automatic = settings.cache and not (turns and turns[-1].blocks[-1].mark)
-        _keep_marks(turns, MAX_MARKS - 1 if automatic else MAX_MARKS)
+        turns = self._turns(request.messages)
+        automatic = settings.cache and not (turns and isinstance(turns[-1], Turn) and turns[-1].blocks[-1].mark)
+        _keep_marks([turn for turn in turns if isinstance(turn, Turn)], MAX_MARKS - 1 if automatic else MAX_MARKS)
         head: dict[str, JSON] = {
             "model": request.model,
             "max_tokens": settings.max_output_tokens or target.profile.max_output_tokens,
@@ -91,6 +92,22 @@ class AnthropicMessages:
     def keeps_for_other_model(self, opaque: Opaque) -> bool:
         """Signed thinking goes to other models too: they accept or ignore it."""
         return True
+
+    def _turns(self, messages: Sequence[Message]) -> list[bytes | Turn]:
+        """The turns of a conversation, the user first. One that is no bytes has marks in it."""
+        turns = written(messages, self, self._settled, self._blocks)
+        if any(isinstance(turn, Turn) and turn.waits for turn in turns):
+            turns = [*turns_of(messages, self._blocks)]
+        else:
+            turns = [Turn(turn.role, list(turn.blocks)) if isinstance(turn, Turn) else turn for turn in turns]
+        if turns and _is_answer(turns[0]):
+            turns.insert(0, Turn("user", [Block(dumps({"type": "text", "text": "…"}))]))
+        return turns
+
+    def _settled(self, messages: Sequence[Message]) -> Iterator[bytes | Turn]:
+        """Turns as bytes; as they are where it depends on what follows how they are written."""
+        for turn in _joined([(_role(message), self._blocks(message)) for message in messages]):
+            yield turn if turn.waits or any(block.mark for block in turn.blocks) else _write(turn)
 
 
 # Blocks: what a message's content becomes. Worked out once for each message.
@@ -229,19 +246,27 @@ class Turn(NamedTuple):
     role: str
     blocks: list[Block]
 
+    @property
+    def waits(self) -> bool:
+        """There is a call of a server tool in it that it does not answer itself."""
+        calls = {block.calls for block in self.blocks if block.calls}
+        return bool(calls) and not calls <= {block.answers for block in self.blocks}
+
+
+def _role(message: Message) -> str:
+    return "assistant" if isinstance(message, AssistantMessage) else "user"
+
 
 def turns_of(messages: Iterable[Message], blocks: PerMessage[tuple[Block, ...]]) -> list[Turn]:
-    """Put messages together to turns whose roles alternate, the user first.
+    """Put messages together to turns whose roles alternate.
 
     Tool results come first in their turn, since they follow their calls directly. A call of a server tool
     that was never answered, because the run broke off in a pause, is left out once the user has gone on.
     """
-    made = [("assistant" if isinstance(message, AssistantMessage) else "user", blocks(message)) for message in messages]
+    made = [(_role(message), blocks(message)) for message in messages]
     turns = _joined(made)
     if dangling := _dangling(turns):
         turns = _joined([(role, tuple(b for b in part if b.calls not in dangling)) for role, part in made])
-    if turns and turns[0].role == "assistant":
-        turns.insert(0, Turn("user", [Block(dumps({"type": "text", "text": "…"}))]))
     return turns
 
 
@@ -284,9 +309,15 @@ def _keep_marks(turns: Sequence[Turn], limit: int) -> None:
         blocks[number] = block._replace(wire=block.wire[:-1] + b',"cache_control":{"type":"ephemeral"' + ttl + b"}}")
 
 
-def _write(turn: Turn) -> bytes:
+def _write(turn: bytes | Turn) -> bytes:
+    if isinstance(turn, bytes):
+        return turn
     content = b",".join([block.wire for block in turn.blocks])
     return b'{"role":"' + turn.role.encode() + b'","content":[' + content + b"]}"
+
+
+def _is_answer(turn: bytes | Turn) -> bool:
+    return turn.startswith(b'{"role":"assistant"') if isinstance(turn, bytes) else turn.role == "assistant"
 
 
 # Settings.

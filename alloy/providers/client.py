@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -156,7 +155,7 @@ class VendorModel:
     def _replayed(self, request: Request) -> tuple[Request, Sequence[Delta]]:
         """The request as this model may see it, and what is to be told of what is left out."""
         messages = replay(request.messages, self.origin, other_model=self.dialect.keeps_for_other_model)
-        if all(map(operator.is_, messages, request.messages)):
+        if messages is request.messages:
             return request, ()
         lost = reasoning_lost(request.messages, messages)
         notes = [Noted("reasoning_dropped", {"of": list(lost), "for": self.name})] if lost else []

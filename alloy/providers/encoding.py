@@ -4,42 +4,100 @@ from __future__ import annotations
 
 import hashlib
 import re
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from alloy.llm.content import JSON, Media
 from alloy.llm.errors import UnsupportedFeature
-from alloy.llm.message import Message, UserMessage
+from alloy.llm.message import AssistantMessage, Message, UserMessage
 from alloy.llm.request import EFFORTS, Effort, Request
+from alloy.llm.transcript import begins_with, kept_with
 from alloy.providers.dialect import Profile, Target, dumps
 
 T = TypeVar("T")
 
+JOINED_BYTES = 16_384  # pieces are joined up to here: few to join for a request, little to copy for a turn
 
-class PerMessage(Generic[T]):
-    """A function of a message, worked out once: the result is kept for as long as the message lives.
 
-    Messages are found again by identity. They are frozen, so that is safe; and comparing two of them
-    would cost more than encoding one.
+class Written(Generic[T]):
+    """The messages of one conversation as a dialect writes them: the settled ones once, and only the last ones anew.
+
+    What is written of an answer, and of all that follows, does not depend on what was before it, unless its
+    neighbour before is an answer too. So everything before the last such answer is settled.
+
+    Args:
+        write: writes messages that are neighbours, as JSON that commas may join. What has to be looked at again
+            each time may be something else.
+        sends: whether there is anything of a message on the wire.
     """
 
-    def __init__(self, function: Callable[[Message], T]) -> None:
-        self._function = function
-        self._known: dict[int, tuple[weakref.ref[Message], T]] = {}
+    def __init__(self, write: Callable[[Sequence[Message]], Iterable[T]], sends: Callable[[Message], object]) -> None:
+        self._write = write
+        self._sends = sends
+        self._settled = 0  # so many messages
+        self._seen: Sequence[Message] = ()  # they, and the answer behind them
+        self._written: list[bytes | T] = []
 
-    def __call__(self, message: Message) -> T:
-        key = id(message)
-        known = self._known.get(key)
-        if known is not None and known[0]() is message:
-            return known[1]
-        result = self._function(message)
-        # The callback runs before the message's memory, and so its id, can be used again.
-        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), result)
-        return result
+    def of(self, messages: Sequence[Message]) -> list[bytes | T]:
+        """Write these messages; neighbours that are bytes may have been joined, by a comma."""
+        if not begins_with(messages, self._seen):
+            self._settled, self._seen, self._written = 0, (), []
+        start, end = self._settled, self._last_answer(messages)
+        if end > start:
+            last = self._written.pop() if self._written else b""
+            self._written += joined([*([last] if last else []), *self._write(messages[start:end])])
+            self._settled, self._seen, start = end, messages[: end + 1], end
+        return [*self._written, *self._write(messages[start:])]
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return PerMessage, (self._function,)  # a copy begins without results: they are bound to this process
+    def _last_answer(self, messages: Sequence[Message]) -> int:
+        """The place of the last answer that begins something of its own; 0 if there is none that is not settled."""
+        for place in range(len(messages) - 1, self._settled, -1):
+            if isinstance(messages[place], AssistantMessage) and self._sends(messages[place]):
+                before = place - 1
+                while before > 0 and not self._sends(messages[before]):
+                    before -= 1
+                if not isinstance(messages[before], AssistantMessage):
+                    return place
+        return 0
+
+    def __copy__(self) -> Written[T]:
+        other = Written(self._write, self._sends)
+        other._settled, other._seen, other._written = self._settled, self._seen, list(self._written)
+        return other
+
+
+def joined(pieces: Iterable[bytes | T]) -> Iterator[bytes | T]:
+    """Join neighbours that are bytes by commas, to pieces that are not much longer than `JOINED_BYTES`."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if not isinstance(piece, bytes):
+            if parts:
+                yield b",".join(parts)
+                parts, size = [], 0
+            yield piece
+            continue
+        parts.append(piece)
+        size += len(piece)
+        if size >= JOINED_BYTES:
+            yield b",".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b",".join(parts)
+
+
+def written(
+    messages: Sequence[Message],
+    who: Hashable,
+    write: Callable[[Sequence[Message]], Iterable[T]],
+    sends: Callable[[Message], object],
+) -> list[bytes | T]:
+    """Write messages as `Written` does, with what is kept of `who` with the conversation."""
+    kept = kept_with(messages)
+    if (known := kept.get(who)) is None:
+        known = kept[who] = Written(write, sends)
+    result: list[bytes | T] = known.of(messages)
+    return result
 
 
 def body_of(
@@ -56,7 +114,7 @@ def body_of(
 
     Args:
         head: fields before the messages.
-        messages: the messages, already JSON.
+        messages: the messages, already JSON; one piece may be several, with their commas.
         tail: fields after the messages.
         vendor: fields as the user gave them: each replaces the field of its name as a whole, but a list of
             `tools` is added to ours, since ours are what the program can run.
@@ -69,11 +127,7 @@ def body_of(
     if name in in_tail:
         return (dumps({**in_head, **in_tail}),)
     opening = dumps(in_head)[:-1] + b"," if in_head else b"{"
-    fragments = [opening, b'"' + name.encode() + b'":[']
-    for number, message in enumerate(messages):
-        if number:
-            fragments.append(b",")
-        fragments.append(message)
+    fragments = [opening, b'"' + name.encode() + b'":[', b",".join(messages)]
     fragments.append(b"]," + dumps(in_tail)[1:] if in_tail else b"]}")
     return tuple(fragments)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, assert_never
 from urllib.parse import quote
 
@@ -31,9 +32,10 @@ from alloy.llm.content import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantContent, AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import EFFORTS, Request, ToolDefinition
+from alloy.llm.transcript import PerMessage
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported
+from alloy.providers.encoding import body_of, effort_of, left_out, refuse_unsupported, written
 from alloy.providers.gemini_decode import GeminiDecoder
 
 NAME = "gemini"
@@ -72,7 +74,7 @@ class Gemini:
         profile, settings = target.profile, request.settings
         one_at_a_time = {"parallel_tool_calls": settings.parallel_tool_calls is False}
         refuse_unsupported(request, target, _takes, takes_temperature=profile.temperature, also=one_at_a_time)
-        contents = contents_of(request.messages, self._parts, self._results, profile)
+        contents = self._contents(request.messages, profile)
         given = settings.vendor
         configuration = {**_configuration(request, profile), **given.get("generationConfig", {})}
         tail: dict[str, JSON] = {"generationConfig": configuration} if configuration else {}
@@ -82,7 +84,7 @@ class Gemini:
         rest = {name: value for name, value in given.items() if name != "generationConfig"}
         return WireRequest(
             path=f"/{_place(request.model)}:streamGenerateContent?alt=sse",
-            body=body_of(_head(request), map(_write, contents), tail, rest, name="contents"),
+            body=body_of(_head(request), contents, tail, rest, name="contents"),
         )
 
     def decoder(self, request: Request, target: Target) -> Decoder:
@@ -96,6 +98,19 @@ class Gemini:
     def keeps_for_other_model(self, opaque: Opaque) -> bool:
         """Signatures are good for all models behind one endpoint."""
         return True
+
+    def _contents(self, messages: Sequence[Message], profile: Profile) -> list[bytes]:
+        write = partial(self._write, profile=profile)
+        contents = written(messages, (self, profile.signed_calls, profile.files_in_results), write, self._sends)
+        if contents and contents[0].startswith(_MODEL):  # the user has to be first
+            contents.insert(0, _write(Turn("user", [dumps({"text": "…"})])))
+        return contents
+
+    def _write(self, messages: Sequence[Message], *, profile: Profile) -> Iterable[bytes]:
+        return map(_write, contents_of(messages, self._parts, self._results, profile))
+
+    def _sends(self, message: Message) -> bool:
+        return bool(self._parts(message) or self._results(message))
 
 
 def _place(model: str) -> str:
@@ -266,7 +281,7 @@ def contents_of(
     results: PerMessage[tuple[Result, ...]],
     profile: Profile,
 ) -> list[Turn]:
-    """Put messages together to contents, the user first.
+    """Put messages together to contents.
 
     Nothing else may stand in a content with results, so their files follow in one of their own.
     """
@@ -288,8 +303,6 @@ def contents_of(
                 _say(turns, "user", [wire for wires in beside for wire in wires])
             case _:
                 assert_never(message)
-    if turns and turns[0].role == "model":
-        turns.insert(0, Turn("user", [dumps({"text": "…"})]))
     return turns
 
 
@@ -320,6 +333,9 @@ def _answered(result: Result, answer: bytes, *, inside: bool) -> bytes:
 
 def _write(turn: Turn) -> bytes:
     return b'{"role":"' + turn.role.encode() + b'","parts":[' + b",".join(turn.parts) + b"]}"
+
+
+_MODEL = b'{"role":"model"'
 
 
 # Settings.

@@ -6,7 +6,7 @@ Source: Ollama, "API reference", and its server's source, August 2026 (read 2026
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, assert_never
 
 from alloy.llm.content import (
@@ -26,9 +26,10 @@ from alloy.llm.content import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserMessage
 from alloy.llm.request import EFFORTS, Request, ToolDefinition
+from alloy.llm.transcript import PerMessage
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported
+from alloy.providers.encoding import body_of, effort_of, left_out, refuse_unsupported, written
 from alloy.providers.ollama_decode import OllamaDecoder
 
 NAME = "ollama.chat"
@@ -84,7 +85,10 @@ class OllamaChat:
     def _messages(self, request: Request) -> Iterable[bytes]:
         if request.system:
             yield dumps({"role": "system", "content": request.system})
-        for said in joined(piece for message in request.messages for piece in self._pieces(message)):
+        yield from written(request.messages, self, self._write, self._pieces)
+
+    def _write(self, messages: Sequence[Message]) -> Iterable[bytes]:
+        for said in joined(piece for message in messages for piece in self._pieces(message)):
             yield said.wire or dumps(_written(said))
 
 

@@ -35,9 +35,10 @@ from alloy.llm.content import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import Request, ToolDefinition
+from alloy.llm.transcript import PerMessage
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported
+from alloy.providers.encoding import body_of, effort_of, left_out, refuse_unsupported, written
 from alloy.providers.enforceable import is_enforceable
 from alloy.providers.openai_chat_decode import ChatDecoder
 
@@ -94,21 +95,11 @@ class ChatCompletions:
         return False
 
     def _messages(self, request: Request, profile: Profile) -> Iterator[bytes]:
-        """The messages in turn. Neighbours of one role are joined, since many servers want roles to alternate."""
+        """The messages in turn, the system prompt first."""
         if request.system:
             yield dumps({"role": profile.system_role, "content": request.system})
         encoders = self._encoders.get(profile) or self._encoders.setdefault(profile, Encoders(profile))
-        user: list[Message] = []  # what goes into the user's next message
-        before: Message | None = None
-        for message in _joined_answers(filter(encoders.wire, request.messages)):
-            if isinstance(message, UserMessage):
-                user.append(message)
-                continue
-            yield from _user(user, before, encoders)
-            yield from encoders.wire(message)
-            before = message
-            user = [message] if isinstance(message, ToolMessage) and encoders.parts(message) else []
-        yield from _user(user, before, encoders)
+        yield from written(request.messages, encoders, encoders.write, encoders.wire)
 
 
 class Encoders:
@@ -119,34 +110,48 @@ class Encoders:
         self.parts: PerMessage[bytes] = PerMessage(partial(parts_of, profile=profile))
         self.answers_tools: bool = profile.answer_after_tools
 
+    def write(self, messages: Sequence[Message]) -> list[bytes]:
+        """Write these in turn. Neighbours of one role are joined, since many servers want roles to alternate."""
+        out: list[bytes] = []
+        group: list[Message] = []  # of one role
+        first: tuple[bytes, ...] = ()  # of them, written alone
+        before: Message | None = None
+        for message, wire in zip(messages, self.wire.of_all(messages), strict=True):
+            if not wire:
+                continue
+            if group and self._joins(group[-1], message):
+                group.append(message)
+                continue
+            out += self._grouped(group, first, before)
+            before, group, first = group[-1] if group else None, [message], wire
+        out += self._grouped(group, first, before)
+        return out
 
-def _user(messages: Sequence[Message], before: Message | None, encoders: Encoders) -> Iterator[bytes]:
-    """The user's message that several become, after `before`, if that was no user's."""
-    if messages and encoders.answers_tools and isinstance(before, ToolMessage):
-        yield dumps({"role": "assistant", "content": "OK"})
-    match messages:
-        case []:
-            return
-        case [UserMessage() as only]:
-            yield from encoders.wire(only)
-        case _ if text := _text_of_all(messages):
-            yield dumps({"role": "user", "content": text})
-        case _:
-            yield b'{"role":"user","content":[' + b",".join(map(encoders.parts, messages)) + b"]}"
+    def _joins(self, before: Message, message: Message) -> bool:
+        """Whether a message is of the role in which the one before it ends: the files of results are the user's."""
+        if isinstance(message, UserMessage):
+            return isinstance(before, UserMessage) or (isinstance(before, ToolMessage) and bool(self.parts(before)))
+        return isinstance(message, AssistantMessage) and isinstance(before, AssistantMessage)
 
+    def _grouped(self, group: list[Message], first: tuple[bytes, ...], before: Message | None) -> Sequence[bytes]:
+        """What neighbours become that come after `before`; the first of them alone would be `first`."""
+        head = group[0] if group else None
+        if isinstance(head, ToolMessage) and self.parts(head):
+            return [*first, *self._user(group, head)]
+        if isinstance(head, UserMessage) and (len(group) > 1 or self.answers_tools):
+            return self._user(group, before)
+        if isinstance(head, AssistantMessage) and len(group) > 1:
+            answers = [message for message in group if isinstance(message, AssistantMessage)]
+            return self.wire(attrs.evolve(head, content=[item for one in answers for item in one.content]))
+        return first
 
-def _joined_answers(messages: Iterable[Message]) -> Iterator[Message]:
-    before: AssistantMessage | None = None
-    for message in messages:
-        if isinstance(message, AssistantMessage):
-            before = message if before is None else attrs.evolve(before, content=before.content + message.content)
-            continue
-        if before is not None:
-            yield before
-            before = None
-        yield message
-    if before is not None:
-        yield before
+    def _user(self, messages: Sequence[Message], before: Message | None) -> list[bytes]:
+        """The user's message that several become, after `before`."""
+        has_to_answer = self.answers_tools and isinstance(before, ToolMessage)
+        answer = [dumps({"role": "assistant", "content": "OK"})] if has_to_answer else []
+        if text := _text_of_all(messages):
+            return [*answer, dumps({"role": "user", "content": text})]
+        return [*answer, b'{"role":"user","content":[' + b",".join(map(self.parts, messages)) + b"]}"]
 
 
 # What one message becomes. Worked out once for each message.

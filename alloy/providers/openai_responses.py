@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, assert_never
 
@@ -34,9 +34,10 @@ from alloy.llm.content import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserContent, UserMessage
 from alloy.llm.request import Request, ToolDefinition
+from alloy.llm.transcript import PerMessage
 from alloy.providers.classify import error_for_answer
 from alloy.providers.dialect import Decoder, Profile, Target, WireRequest, dumps
-from alloy.providers.encoding import PerMessage, body_of, effort_of, left_out, refuse_unsupported, wire_id
+from alloy.providers.encoding import body_of, effort_of, left_out, refuse_unsupported, wire_id, written
 from alloy.providers.enforceable import is_enforceable
 from alloy.providers.openai_responses_decode import ResponsesDecoder
 
@@ -102,8 +103,11 @@ class Responses:
         """Encrypted reasoning goes to other models too: the server drops what they cannot use, and says so."""
         return True
 
-    def _input(self, messages: Iterable[Message], profile: Profile) -> Iterator[bytes]:
+    def _input(self, messages: Sequence[Message], profile: Profile) -> list[bytes]:
         items = self._items if profile.encrypted_reasoning else self._items_unreasoned
+        return written(messages, items, partial(self._write, items=items), items)
+
+    def _write(self, messages: Sequence[Message], *, items: PerMessage[tuple[bytes, ...]]) -> Iterator[bytes]:
         before: Message | None = None
         for message in messages:
             custom = self._custom(before) if before is not None and isinstance(message, ToolMessage) else ()

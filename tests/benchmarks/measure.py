@@ -74,6 +74,21 @@ async def history(side: Any) -> float:
     return clock.cpu / (3 * REQUESTS) * 1e6
 
 
+async def history_added(side: Any, messages: int = 1000, pairs: int = 10) -> float:
+    await repeat(lambda: side.loop("loop-10", history=messages), warm=1, times=1)
+    added = 0.0
+    for _ in range(pairs):
+        long = await repeat(lambda: side.loop("loop-10", history=messages), warm=0, times=1)
+        short = await repeat(lambda: side.loop("loop-10"), warm=0, times=1)
+        added += long.cpu - short.cpu
+    return added / (pairs * REQUESTS * messages) * 1e9
+
+
+async def instructions_history(side: Any) -> float:
+    await repeat(lambda: side.loop("loop-10", history=1000), warm=1, times=2)
+    return 2 * REQUESTS
+
+
 async def stream(side: Any, warm: int = 2, times: int = 20) -> float:
     async def call() -> None:
         deltas = await side.stream("stream-1000")
@@ -166,6 +181,8 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "stream": stream,
     "parallel": parallel,
     "history": history,
+    "history_added": history_added,
+    "instructions_history": instructions_history,
     "idle": idle,
     "instructions_loop": instructions_loop,
     "instructions_stream": instructions_stream,

@@ -57,7 +57,11 @@ STAGES: dict[str, list[Row]] = {
     "loop": [Row("loop-10: CPU µs per request", "loop")],
     "stream": [Row("stream-1000, one burst: CPU µs per delta", "stream")],
     "parallel": [Row("8 tools of 100 ms: wall ms", "parallel")],
-    "history": [Row("1,000 earlier messages: CPU µs per request", "history")],
+    "history": [
+        Row("1,000 earlier messages: CPU µs per request", "history"),
+        Row("added CPU ns per earlier message and request", "history_added"),
+        Row("1,000 earlier messages: instructions per request", "instructions_history", pairs=1),
+    ],
     "import": [Row("import alloy, run and HTTP, against trio + httpx + attrs + cattrs: CPU ms", "import")],
     "idle": [Row("idle agent, against two dicts: KiB", "idle")],
     "agents": [

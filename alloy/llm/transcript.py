@@ -1,0 +1,132 @@
+"""What is worked out of a conversation once, and not again for each of its requests. Pure.
+
+A conversation is sent as a whole each time, and only ever grows at its end. `PerMessage` remembers what became of
+a message, `Growing` what became of all of them so far, and a `Transcript` is a history that carries such memories
+along, from request to request and from run to run. None of them is ever believed: what they have seen has to be
+the beginning of what they are shown, object for object, or they begin anew.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from copy import copy
+from operator import is_
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from alloy.llm.message import Message
+
+T = TypeVar("T")
+
+
+class PerMessage(Generic[T]):
+    """A function of a message, worked out once: the result is kept for as long as the message lives.
+
+    Messages are found again by identity. They are frozen, so that is safe; and comparing two of them
+    would cost more than encoding one.
+    """
+
+    def __init__(self, function: Callable[[Message], T]) -> None:
+        self._function = function
+        self._known: dict[int, tuple[weakref.ref[Message], T]] = {}
+
+    def __call__(self, message: Message) -> T:
+        key = id(message)
+        known = self._known.get(key)
+        if known is not None and known[0]() is message:
+            return known[1]
+        result = self._function(message)
+        # The callback runs before the message's memory, and so its id, can be used again.
+        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), result)
+        return result
+
+    def of_all(self, messages: Sequence[Message]) -> list[T]:
+        """The results for all of these, in turn."""
+        find = self._known.get
+        return [
+            known[1] if (known := find(id(message))) is not None and known[0]() is message else self(message)
+            for message in messages
+        ]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PerMessage, (self._function,)  # a copy begins without results: they are bound to this process
+
+
+class Sum(Protocol):
+    """What messages add up to, one after the other."""
+
+    def extend(self, messages: Sequence[Message], /) -> None:
+        """Take more messages in."""
+        ...
+
+    def __copy__(self) -> Self:
+        """The same again; what the one takes in is not in the other."""
+        ...
+
+
+S = TypeVar("S", bound=Sum)
+
+
+class Growing(Generic[S]):
+    """The sum of a conversation, to which only what is new is added.
+
+    Args:
+        empty: makes the sum of no message.
+    """
+
+    def __init__(self, empty: Callable[[], S]) -> None:
+        self._empty = empty
+        self._seen: Sequence[Message] = ()
+        self._sum = empty()
+
+    def of(self, messages: Sequence[Message]) -> S:
+        """The sum of these messages. It is changed by the next call."""
+        if not begins_with(messages, self._seen):
+            self._seen, self._sum = (), self._empty()
+        self._sum.extend(messages[len(self._seen) :])
+        self._seen = tuple(messages)
+        return self._sum
+
+    def __copy__(self) -> Growing[S]:
+        other = Growing(self._empty)
+        other._seen, other._sum = self._seen, copy(self._sum)
+        return other
+
+
+def begins_with(messages: Sequence[Message], beginning: Sequence[Message]) -> bool:
+    """Whether the first of these messages are the very same objects as those."""
+    return len(messages) >= len(beginning) and all(map(is_, beginning, messages))
+
+
+class Transcript(tuple[Message, ...]):
+    """A history that is whole, see `alloy.llm.history.sendable`, and carries what was worked out of it.
+
+    It is equal to the tuple of its messages; a slice, a sum or a copy of it is a plain tuple.
+
+    Attributes:
+        kept: what was worked out, by who keeps it. Those who keep it check that it still fits.
+    """
+
+    kept: dict[Hashable, Any]
+
+    def __new__(cls, messages: Iterable[Message] = (), kept: dict[Hashable, Any] | None = None) -> Self:
+        self = super().__new__(cls, messages)
+        self.kept = {} if kept is None else kept
+        return self
+
+    def fork(self) -> dict[Hashable, Any]:
+        """What is kept, for a conversation that goes on from here by itself."""
+        return {key: copy(value) for key, value in self.kept.items()}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuple, (list(self),)  # of use in this process only
+
+
+def kept_with(messages: Sequence[Message]) -> dict[Hashable, Any]:
+    """What is kept with these messages; a dict that is soon forgotten for those with which nothing is."""
+    return messages.kept if isinstance(messages, Transcript) else {}
+
+
+def as_messages(value: Iterable[Message]) -> tuple[Message, ...]:
+    """A tuple of these messages; one that is a tuple already stays what it is."""
+    return value if isinstance(value, tuple) else tuple(value)
