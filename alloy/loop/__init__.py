@@ -29,11 +29,13 @@ from alloy.loop.events import (
     TurnStarted,
 )
 from alloy.loop.form import Form
+from alloy.loop.log import Logging
 from alloy.loop.middleware import Ask, Block, Continue, Halt, Middleware
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
 from alloy.loop.state import RunInfo
 from alloy.loop.stream import Stream
+from alloy.loop.telemetry import Telemetry
 from alloy.loop.toolset import Toolset
 from alloy.loop.work import ModelWork, RunWork, ToolWork, Work
 
@@ -60,6 +62,7 @@ __all__ = [
     "HookError",
     "Lagged",
     "Limits",
+    "Logging",
     "MessageAdded",
     "MessageFinished",
     "Middleware",
@@ -78,6 +81,7 @@ __all__ = [
     "Session",
     "Status",
     "Stream",
+    "Telemetry",
     "TextDelta",
     "ThinkingDelta",
     "ToolCallDelta",

@@ -126,7 +126,7 @@ class Run:
 
         The seconds of the budget are a scope of their own inside, so that none of these is taken for another.
         """
-        work = RunWork(asked_in=self.asked_in)
+        work = RunWork(origin=self.context.model.origin, asked_in=self.asked_in)
         before = working.set(self.context.working())
         try:
             with self.context.hooks.around(self.state, work):

@@ -29,10 +29,12 @@ class RunWork:
     """A run.
 
     Attributes:
+        origin: the model that is asked first.
         asked_in: the context of whoever asked for it, where that was in another task; else None: it is this one.
         result: what it came to; None while it is on.
     """
 
+    origin: Origin
     asked_in: Context | None = None
     result: Result[Any] | None = None
 
