@@ -13,6 +13,8 @@ from alloy.tools import Tool, core_tools
 
 TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in core_tools()}
 
+CHANGING = ("write_file", "edit_file", "bash")  # those that do more than look
+
 
 def model_for(options: argparse.Namespace) -> Model:
     """The model.

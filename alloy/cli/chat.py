@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import alloy
 from alloy.cli.actions import ALWAYS
-from alloy.cli.agent import TOOLS, agent_for, model_for
+from alloy.cli.agent import CHANGING, TOOLS, agent_for, model_for
 from alloy.cli.console import Console
 from alloy.cli.pieces import Note
 from alloy.cli.places import private_file, state_folder
@@ -30,9 +30,11 @@ async def command(options: argparse.Namespace) -> int:
         AlloyError, ValueError: the agent cannot be asked.
     """
     model = model_for(options)
-    agent = agent_for(options, model)
     tools = [TOOLS[name] for name in options.tools]
     async with _console(lambda: [action.command.name for action in ALWAYS]) as console:
+        # Whoever sits there is asked; in a pipe `--tools` has said it all, unless `--ask` says otherwise.
+        ask = options.ask if options.ask is not None else CHANGING if console.interactive else ()
+        agent = agent_for(options, model).evolve(middleware=[alloy.ApproveTools(ask)])
         with reports_shown_by(lambda line: console.put(Note(line)), whole=options.debug):
             async with alloy.open_agent(agent, drain=0.0) as ref:
                 if console.interactive:

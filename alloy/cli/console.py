@@ -37,7 +37,7 @@ class Console(Protocol):
         ...
 
     def invite(self, prompt: str) -> None:
-        """Now is the user's turn: show this before what is typed."""
+        """Now is the user's turn: show this before what is typed. Empty: it is not, though words are welcome."""
         ...
 
     def hand_back(self, text: str) -> None:

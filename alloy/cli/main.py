@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from alloy.cli import chat, demo, models, run
-from alloy.cli.agent import TOOLS, tool_names
+from alloy.cli.agent import CHANGING, TOOLS, tool_names
 from alloy.cli.exits import FAILED, INTERRUPTED, USAGE
 from alloy.cli.text import printable
 from alloy.errors import AlloyError, sole_error
@@ -98,7 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--until-tool", metavar="NAME", help="go on until the model has called this tool")
     one.add_argument("--json", action="store_true", help="print the events instead, one JSON object a line")
 
-    commands.add_parser("chat", help="talk: a conversation in the terminal", parents=[agent, every], **looks)
+    chat_ = commands.add_parser("chat", help="talk: a conversation in the terminal", parents=[agent, every], **looks)
+    asks = chat_.add_mutually_exclusive_group()
+    careful = ",".join(CHANGING)
+    asks.add_argument(
+        "--ask", type=tool_names, metavar="NAMES", help=f"tools to ask you about before (default: {careful})"
+    )
+    asks.add_argument("--yes", action="store_const", const=[], dest="ask", help="ask about none of them")
     commands.add_parser(
         "demo",
         help="see a team work, offline, and one of its servers crash and come back",

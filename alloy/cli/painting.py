@@ -11,7 +11,7 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from alloy.cli.markdown import finished, last_lines
-from alloy.cli.pieces import Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
+from alloy.cli.pieces import Asked, Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
 from alloy.cli.text import columns, folded, printable
 
 NARROWEST = 10  # columns; below it rich has no room for a list's marks
@@ -72,7 +72,7 @@ class Painter:
         return "\n".join(["", *lines[-height:]])
 
     def _painted(self, piece: Piece, width: int) -> str:
-        gap = "\n" if isinstance(piece, Said | Thought | Typed | Shown | Table) else ""
+        gap = "\n" if isinstance(piece, Said | Thought | Asked | Typed | Shown | Table) else ""
         return f"{gap}{_ansi(_look(piece, width), width)}\n"
 
 
@@ -89,6 +89,8 @@ def _look(piece: Piece, width: int) -> RenderableType:
             return Text(text, style="dim red" if failed else "dim")
         case Problem(text):
             return Text(printable(text), style="bold red")
+        case Asked(question, lines):
+            return Text("\n    ".join((question, *lines)), style="bold yellow")
         case Typed(text):
             return Text("> " + "\n  ".join(folded(text)), style="bold")
         case Shown(text):

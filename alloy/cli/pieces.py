@@ -56,6 +56,14 @@ class Returned:
 
 
 @attrs.frozen
+class Asked:
+    """A question to the user, and what it is about."""
+
+    question: str
+    lines: tuple[str, ...]
+
+
+@attrs.frozen
 class Typed:
     """What the user has said."""
 
@@ -83,7 +91,7 @@ class Final:
     text: str
 
 
-Piece: TypeAlias = Said | Thought | Whole | Note | Problem | Returned | Typed | Shown | Table | Final
+Piece: TypeAlias = Said | Thought | Whole | Note | Problem | Returned | Asked | Typed | Shown | Table | Final
 
 
 def pieces(event: alloy.Event) -> Iterator[Piece]:

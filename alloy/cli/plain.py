@@ -17,7 +17,7 @@ import trio
 
 from alloy.cli.commands import messages_of
 from alloy.cli.console import nothing_stands
-from alloy.cli.pieces import Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
+from alloy.cli.pieces import Asked, Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
 from alloy.cli.status import Standing
 from alloy.cli.text import columns, printable
 
@@ -40,6 +40,7 @@ class PlainFace:
         self._colour = takes_colour(self._err)
         self._open: TextIO | None = None  # where a line has no end yet
         self._thinking = False
+        self._prompted = ""  # what stands before the user's words, if nothing was written since
 
     def put(self, piece: Piece) -> None:
         """Show a piece."""
@@ -63,6 +64,8 @@ class PlainFace:
                 self.note(f"{head}: {lines[0]}" if len(lines) == 1 else head)
                 for line in lines if len(lines) > 1 else ():
                     self.note(f"    {line}")
+            case Asked(question, lines):
+                self._print("\n    ".join((question, *lines)), self._err)
             case Problem(text):
                 self._print(f"alloy: {text}", self._err)
             case Shown(text):
@@ -79,13 +82,15 @@ class PlainFace:
         self._print(f"{DIM}{text}{PLAIN}" if self._colour else text, self._err)
 
     def prompt(self, text: str) -> None:
-        """Write what stands before the user's own words; only where a person can see it."""
+        """Write what stands before the user's own words; only where a person can see it, and once."""
+        if self._open is not None and self._prompted == text:
+            return
         self.end_line()
         place = self._out if self._live else self._err
         if place.isatty():
             place.write(text)
             place.flush()
-            self._open = place
+            self._open, self._prompted = place, text
 
     def entered(self) -> None:
         """The user has ended the line."""
@@ -104,6 +109,7 @@ class PlainFace:
         print(text, file=place, flush=True)
 
     def _write(self, text: str) -> None:
+        self._prompted = ""
         self._out.write(text)
         self._out.flush()
         self._open = None if text.endswith("\n") else self._out
@@ -113,6 +119,7 @@ class PlainFace:
             self.end_line()
             self._err.write(DIM if self._colour else "(thinking) ")
             self._thinking = True
+            self._prompted = ""
         self._err.write(text)
         self._err.flush()
         self._open = None if text.endswith("\n") else self._err
@@ -158,7 +165,7 @@ class PlainConsole:
 
     def invite(self, prompt: str) -> None:
         """See `Console.invite`."""
-        if self.interactive:
+        if self.interactive and prompt:
             self._face.prompt(prompt)
 
     def hand_back(self, text: str) -> None:

@@ -9,6 +9,7 @@ import trio
 import alloy
 from alloy.agents.errors import UnknownRequest
 from alloy.cli.actions import actions
+from alloy.cli.asking import Questions
 from alloy.cli.commands import Do, Say, Wrong, meaning
 from alloy.cli.exits import COMPLETED, FAILED, INTERRUPTED, exit_code
 from alloy.cli.pieces import Note, Problem, Typed, pieces, problem_of
@@ -38,6 +39,7 @@ class Repl:
         self._ended: set[str] = set()  # runs whose end was shown
         self._progress = trio.Event()
         self._command = trio.CancelScope()
+        self._questions = Questions(talk)
         talk.console.standing = self.standing
 
     async def run(self) -> None:
@@ -49,7 +51,7 @@ class Repl:
                 nursery.start_soon(self._heed_interrupts)
                 nursery.start_soon(self._heed_signals)
                 nursery.start_soon(self._leave_when_gone)
-                console.invite(PROMPT)
+                self._invite()
                 async for line in console.lines:
                     await self._take(line, nursery)
                 self._talk.leave()
@@ -60,6 +62,8 @@ class Repl:
         if self._began is not None:
             what = "stopping" if self._presses else next(reversed(self._tools.values()), "working")
             doing = f"{what} {trio.current_time() - self._began:.0f} s"
+            if self._questions.waiting:
+                doing = "waits for you"
         talk = self._talk
         return Standing(model=self._model, doing=doing, usage=talk.ref.used(), context=talk.context, window=talk.window)
 
@@ -70,8 +74,18 @@ class Repl:
             self._follow(event)
             for piece in pieces(event):
                 self._talk.console.put(piece)
-            if isinstance(event, alloy.RunFinished) and self._began is None:
-                self._talk.console.invite(PROMPT)
+            match event:
+                case alloy.ApprovalRequested(pending=pending):
+                    await self._questions.add(pending)
+                case alloy.ApprovalDecided(pending_id=pending_id):
+                    self._questions.drop(pending_id)
+                    self._invite()
+                case alloy.RunFinished() if self._began is None:
+                    self._invite()
+
+    def _invite(self) -> None:
+        """Say whether it is the user's turn, and for what."""
+        self._talk.console.invite(self._questions.prompt or (PROMPT if self._began is None else ""))
 
     def _follow(self, event: alloy.Event) -> None:
         """Keep in mind what the status line and those who wait want to know."""
@@ -103,14 +117,15 @@ class Repl:
                 match meaning(line, actions(self._talk)):
                     case Do(name, argument):
                         await actions(self._talk)[name].do(self._talk, argument)
+                    case Say(text) if self._questions.waiting:
+                        await self._questions.answer(text)
                     case Say(text):
                         await self._say(text, nursery)
                     case Wrong(complaint):
                         self._talk.console.put(Problem(complaint))
             except (AlloyError, ValueError, OSError) as error:
                 self._talk.console.put(Problem(problem_of(error)))
-        if self._began is None:
-            self._talk.console.invite(PROMPT)
+        self._invite()
 
     async def _say(self, text: str, nursery: trio.Nursery) -> None:
         """Tell the agent: it joins the run that is on. From a pipe, one prompt is done before the next is read."""
@@ -137,7 +152,7 @@ class Repl:
             self.code = FAILED
             self._idle("")
             self._talk.console.put(Problem(problem_of(error)))
-            self._talk.console.invite(PROMPT)
+            self._invite()
             return
         while result.run_id and result.run_id not in self._ended:
             await self._progress.wait()
@@ -182,7 +197,7 @@ class Repl:
             unsent = await self._talk.ref.cancel()
         except UnknownRequest:
             console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
-            console.invite(PROMPT)
+            self._invite()
             return
         for message in unsent:
             if isinstance(message, UserMessage):

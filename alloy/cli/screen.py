@@ -39,6 +39,7 @@ from alloy.cli.status import Standing, status_line
 
 FRAMES = 12  # drawings of the tail a second, at most
 INPUT_LINES = 10  # of what is typed, seen at once
+WELCOME = "> "  # before what is typed, where nothing is asked
 FOOT = 4  # lines that are never the tail's
 
 
@@ -60,7 +61,7 @@ class Screen:
         # What the editor's thread draws; written there alone.
         self._tail = ""
         self._status = ""
-        self._prompt = ""
+        self._prompt = WELCOME
         self._busy = False
         self._closing = False
         self._input = self._text_area(FileHistory(str(history)) if history is not None else InMemoryHistory())
@@ -79,7 +80,7 @@ class Screen:
 
     def invite(self, prompt: str) -> None:
         """See `Console.invite`."""
-        self._in_editor(self._set_prompt, prompt)
+        self._in_editor(self._set_prompt, prompt or WELCOME)
         self._changed.set()
 
     def hand_back(self, text: str) -> None:

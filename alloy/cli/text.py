@@ -42,15 +42,15 @@ def first_line(text: str) -> str:
     return one_line(lines[0] if lines else "") + more
 
 
-def folded(text: str, limit: int = FOLDED) -> tuple[str, ...]:
-    """The first `limit` lines of a text, each cut to `WIDTH`, and a last one that says how many there are more.
+def folded(text: str, limit: int = FOLDED, *, width: int | None = WIDTH) -> tuple[str, ...]:
+    """The first `limit` lines of a text, each cut to `width`, and a last one that says how many there are more.
 
     One line more than `limit` is shown, not counted: it would take the same place.
     """
     lines = text.rstrip("\n").split("\n") if text.strip() else []
-    if len(lines) <= limit + 1:
-        return tuple(map(one_line, lines))
-    return (*map(one_line, lines[:limit]), f"… ({_more(len(lines) - limit)})")
+    more = [f"… ({_more(len(lines) - limit)})"] if len(lines) > limit + 1 else []
+    shown = lines[:limit] if more else lines
+    return (*(line if width is None else one_line(line, width) for line in shown), *more)
 
 
 def _more(count: int) -> str:

@@ -86,7 +86,7 @@ def test_ctrl_c_twice_at_once_stops_the_run_and_leaves_the_chat_open(
 
 @editor_first
 def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
-    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash")
+    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
     with terminal(*arguments, home=tmp_path, environment=environment) as screen:
         screen.wait_for(READY)
         screen.type("go" + ENTER)
@@ -106,7 +106,7 @@ def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, 
 def test_what_is_typed_during_a_run_steers_it_and_then_waits_for_its_end(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    arguments = ("chat", "--model", "scripted:busy", "--tools", "bash")
+    arguments = ("chat", "--model", "scripted:busy", "--tools", "bash", "--yes")
     with terminal(*arguments, home=tmp_path, environment=environment) as screen:
         screen.wait_for(READY)
         screen.type("begin" + ENTER)
@@ -126,7 +126,7 @@ def test_what_is_typed_during_a_run_steers_it_and_then_waits_for_its_end(
 
 @editor_first
 def test_what_a_stopped_run_had_not_read_is_handed_back(tmp_path: Path, environment: dict[str, str]) -> None:
-    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash")
+    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
     with terminal(*arguments, home=tmp_path, environment=environment) as screen:
         screen.wait_for(READY)
         screen.type("begin" + ENTER)
@@ -303,3 +303,55 @@ def test_wrong_commands_and_models_are_told_and_change_nothing(tmp_path: Path) -
         screen.type(CTRL_D)
 
         assert screen.wait_end() == 0
+
+
+FILES = ("--tools", "write_file,edit_file,read_file")
+
+
+@pytest.mark.works("`alloy chat` asks before a tool changes anything: yes, no, always, or why not")
+@both_consoles
+def test_calls_that_change_something_are_asked_about_one_after_the_other(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with terminal("chat", "--model", "scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("agent: write_file?")
+        screen.wait_for("path: shopping.txt")
+        screen.wait_for("content: apples")
+        screen.wait_for("allow?")
+        assert not (tmp_path / "shopping.txt").exists()
+        screen.type("y" + ENTER)
+        screen.wait_for("← write_file: ok")
+        screen.wait_for("agent: edit_file?")
+        screen.type("a" + ENTER)
+        screen.wait_for("← edit_file: ok")
+        screen.wait_for("The list has 3 entries: apples, bread, oat milk.")
+        screen.type("again" + ENTER)
+        screen.wait_for("agent: write_file?")
+        screen.type("/context" + ENTER)
+        screen.wait_for("prompts")
+        screen.type("that is not what I meant" + ENTER)
+        screen.wait_for("← write_file: denied")
+        screen.wait_for("that is not what I meant")
+        screen.wait_for("oat oat milk.")  # nobody was asked about the edit again
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert screen.text.count("edit_file?") == 1
+
+
+@editor_first
+def test_ctrl_c_where_something_is_asked_stops_the_run(tmp_path: Path, environment: dict[str, str]) -> None:
+    with terminal("chat", "--model", "scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("allow?")
+        screen.type(CTRL_C)
+        screen.wait_for("cancelled")
+        screen.type("/history" + ENTER)
+        screen.wait_for("> go")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert not (tmp_path / "shopping.txt").exists()

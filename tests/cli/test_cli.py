@@ -134,6 +134,44 @@ def test_a_reader_that_leaves_early_is_no_error_with_a_traceback(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+def test_a_chat_through_pipes_takes_a_prompt_a_line_and_ends_with_the_code_of_the_last(tmp_path: Path) -> None:
+    prompts = "hello\nagain \\\nand again\n/history\n"
+    done = alloy("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=prompts)
+
+    assert done.stdout == "hello\nagain \nand again\n\n> hello\n\nhello\n\n> again \n  and again\n\nagain \nand again\n"
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert alloy("chat", "--model", "scripted:echo", "--max-turns", "0", cwd=tmp_path, stdin="hi").returncode == 3
+    assert alloy("chat", "--model", "scripted:echo", cwd=tmp_path).returncode == 0
+
+
+def test_in_a_pipe_nobody_is_asked_unless_that_was_wanted_and_then_all_is_denied(tmp_path: Path) -> None:
+    chat = ("chat", "--model", "scripted:demo", "--tools", "write_file,read_file")
+    free = alloy(*chat, cwd=tmp_path, stdin="go\n")
+    asking = alloy(*chat, "--ask", "write_file", cwd=tmp_path, stdin="go\n")
+
+    assert "← write_file: ok" in free.stderr
+    assert "← write_file: denied" in asking.stderr
+    assert "nobody is there to ask" in asking.stderr
+    assert "The list has 3 entries" in asking.stdout  # what the first chat had written
+
+
+def test_a_chat_from_a_file_and_with_a_reader_that_leaves_early(tmp_path: Path) -> None:
+    (tmp_path / "prompts").write_text("one\ntwo\n" * 50)
+    command = f"{sys.executable} -W error -m alloy chat --model scripted:echo < prompts | head -1"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "one\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    done = alloy("run", "hi", "--debug", cwd=tmp_path)
+
+    assert "Traceback" in done.stderr
+    assert "MissingKey: no key for anthropic" in done.stderr
+
+
 def test_control_characters_of_a_model_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", "a\x1b[31mb\x07", "--model", "scripted:echo", "--no-discover"])
 

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import alloy
+from alloy.cli.asking import Verdict, asked, verdict
 from alloy.cli.commands import Do, Say, Wrong, meaning, messages_of
 from alloy.cli.markdown import finished, last_lines
-from alloy.cli.pieces import Final, Note, Piece, Problem, Returned, Said, Whole, pieces
+from alloy.cli.pieces import Asked, Final, Note, Piece, Problem, Returned, Said, Whole, pieces
 from alloy.cli.status import Standing, status_line
 from alloy.cli.text import arguments_line, columns, count_of, first_line, folded, one_line, printable
 from alloy.cli.transcript import context_rows, transcript, usage_rows
 from alloy.llm.errors import RateLimited
 from alloy.llm.usage import Usage
+from alloy.loop.approval import question_of
 
 KNOWN = ("help", "history", "model", "quit")
 
@@ -245,3 +247,38 @@ def test_usage_and_context_are_told_in_rows() -> None:
     )
     assert context_rows([], None, None)[0] == ("context", "unknown before the first answer")
     assert context_rows([], 5000, 10_000)[0] == ("context", "5.0k tokens, 50.0% of 10.0k")
+
+
+APPROVAL = alloy.Pending(kind="approval", question="really?", call=alloy.ToolCall("1", "bash", {"command": "ls\x1b"}))
+QUESTION = alloy.Pending(kind="question", question="which?")
+
+
+@pytest.mark.parametrize(
+    ("pending", "text", "decided"),
+    [
+        (APPROVAL, "y", Verdict(alloy.Approve())),
+        (APPROVAL, " YES ", Verdict(alloy.Approve())),
+        (APPROVAL, "always", Verdict(alloy.Approve(), always=True)),
+        (APPROVAL, "n", Verdict(alloy.Deny("the user says no"))),
+        (APPROVAL, "yes, but not there", Verdict(alloy.Deny("yes, but not there"))),
+        (APPROVAL, "", None),
+        (APPROVAL, "?", None),
+        (QUESTION, "y", Verdict(alloy.Answer("y"))),
+        (QUESTION, " ", None),
+    ],
+)
+def test_only_a_plain_yes_approves(pending: alloy.Pending, text: str, decided: Verdict | None) -> None:
+    assert verdict(pending, text) == decided
+
+
+def test_what_is_to_be_approved_is_shown_without_anything_cut_from_its_lines() -> None:
+    command = "\n".join(f"{number} " + "x" * 300 for number in range(30))
+    call = alloy.ToolCall("1", "bash", {"command": command, "timeout": 3})
+    pending = alloy.Pending(kind="approval", question=question_of(["a", "b"], call), call=call, agent_path=("a", "b"))
+
+    assert asked(pending).question == "a → b: bash?"
+    assert asked(pending).lines[0] == "command: 0 " + "x" * 300
+    assert asked(pending).lines[-1] == "… (+11 lines)"
+    assert asked(pending, whole=True).lines[-2:] == ("         29 " + "x" * 300, "timeout: 3")
+    assert asked(APPROVAL) == Asked(": bash: really?", ("command: ls�",))
+    assert asked(QUESTION) == Asked("which?", ())
