@@ -57,10 +57,7 @@ NOT_YET = {
         resume recover
         Compaction
         Compacted
-        StoreError Fenced UnknownSession CorruptStore UnknownVersion
     """,
-    "alloy.stores": PROMISED["alloy.stores"],
-    "alloy.testing": "check_store",
 }
 
 

@@ -62,11 +62,104 @@ KINDS: dict[str, type] = {
     "opaque": Opaque,
     "origin": Origin,
 }
-_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 
 
 class CodecError(AlloyError, ValueError):
-    """JSON that is not what `to_json` makes: an unknown kind or version, or a field that does not fit."""
+    """JSON that is not what `to_json` makes: an unknown kind or version, or a field that does not fit.
+
+    Attributes:
+        version: the version that is not known, where that is what is wrong; else None.
+    """
+
+    def __init__(self, message: str = "", *, version: JSON = None, result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.version = version
+
+
+class Codec:
+    """The JSON of a closed set of frozen classes, which may hold one another.
+
+    Attributes:
+        kinds: the classes by their `kind` tag.
+    """
+
+    def __init__(self, kinds: Mapping[str, type]) -> None:
+        self.kinds = dict(kinds)
+        self._kind_of = {cls: kind for kind, cls in kinds.items()}
+        self._converter = converter = cattrs.Converter(detailed_validation=False)
+        converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode("ascii"))
+        converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
+        converter.register_unstructure_hook(Decimal, str)
+        converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
+        converter.register_structure_hook_func(self._is_tagged_union, self._structure_tagged)
+        converter.register_unstructure_hook_func(self._is_tagged_union, lambda value: converter.unstructure(value))
+        converter.register_structure_hook_func(lambda tp: tp is object, lambda value, _: value)
+        converter.register_unstructure_hook_func(lambda tp: tp is object, plain)
+        converter.register_unstructure_hook_func(
+            lambda tp: isinstance(tp, type) and issubclass(tp, StrEnum), lambda value: value.value
+        )
+        for cls in self._kind_of:
+            attrs.resolve_types(cls)
+        converter.register_unstructure_hook_factory(lambda tp: tp in self._kind_of, self._unstructure_hook)
+        converter.register_structure_hook_factory(
+            lambda tp: tp in self._kind_of, lambda cls: make_dict_structure_fn(cls, converter)
+        )
+
+    def knows(self, cls: type) -> bool:
+        """Whether it is one of the classes."""
+        return cls in self._kind_of
+
+    def to_json(self, value: object) -> JSON:
+        """Turn a value of one of the classes into plain JSON values: a dict with `kind` and `v`.
+
+        Raises:
+            TypeError: it is of none of the classes.
+        """
+        if not self.knows(type(value)):
+            known = ", ".join(self.kinds)
+            raise TypeError(f"no JSON form is known for {type(value).__name__}; there is one for {known}")
+        return self._converter.unstructure(value)
+
+    def from_json(self, data: JSON) -> Any:
+        """Make the value again that `to_json` was given; equal to it.
+
+        Raises:
+            CodecError: `data` is not what `to_json` makes.
+        """
+        if not isinstance(data, Mapping):
+            raise CodecError(f"expected an object with kind and v, got {type(data).__name__}")
+        return self._structure_tagged(data, None)
+
+    def _structure_tagged(self, data: JSON, _: object) -> Any:
+        kind = data.get("kind") if isinstance(data, Mapping) else None
+        cls = self.kinds.get(kind) if isinstance(kind, str) else None
+        if cls is None:
+            raise CodecError(f"unknown kind {kind!r}; known: {', '.join(self.kinds)}")
+        if (version := data.get("v")) != VERSION:
+            raise CodecError(
+                f"unknown version {version!r} of {kind!r}; this alloy reads version {VERSION}", version=version
+            )
+        try:
+            return self._converter.structure(data, cls)
+        except CodecError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError, cattrs.BaseValidationError) as error:
+            raise CodecError(f"{kind!r} cannot be read: {type(error).__name__}: {error}") from error
+
+    def _unstructure_hook(self, cls: type) -> Any:
+        """Fields that still have their default are left out; kind and version come first."""
+        inner: Callable[[Any], dict[str, JSON]] = make_dict_unstructure_fn(
+            cls, self._converter, _cattrs_omit_if_default=True
+        )
+        head = {"kind": self._kind_of[cls], "v": VERSION}
+        return lambda value: {**head, **inner(value)}
+
+    def _is_tagged_union(self, tp: Any) -> bool:
+        """A union of tagged classes, and nothing else but None."""
+        if typing.get_origin(tp) not in (Union, types.UnionType):
+            return False
+        members = [arm for arm in typing.get_args(tp) if arm is not types.NoneType]
+        return len(members) > 1 and all(arm in self._kind_of for arm in members)
 
 
 def to_json(value: object) -> JSON:
@@ -77,9 +170,7 @@ def to_json(value: object) -> JSON:
     Raises:
         TypeError: it is no message and no content item.
     """
-    if type(value) not in _KIND_OF:
-        raise TypeError(f"no JSON form is known for {type(value).__name__}; there is one for {', '.join(KINDS)}")
-    return _converter.unstructure(value)
+    return _messages.to_json(value)
 
 
 def from_json(data: JSON) -> Any:
@@ -88,9 +179,7 @@ def from_json(data: JSON) -> Any:
     Raises:
         CodecError: `data` is not what `to_json` makes: its kind or version is unknown, or a field does not fit.
     """
-    if not isinstance(data, Mapping):
-        raise CodecError(f"expected an object with kind and v, got {type(data).__name__}")
-    return _structure_tagged(data, None)
+    return _messages.from_json(data)
 
 
 def plain(value: object) -> JSON:
@@ -104,59 +193,10 @@ def plain(value: object) -> JSON:
             return [plain(item) for item in value]
         case dict() if all(isinstance(key, str) for key in value):
             return {key: plain(item) for key, item in value.items()}
-        case _ if type(value) in _KIND_OF:
+        case _ if _messages.knows(type(value)):
             return to_json(value)
         case _:
             return repr(value)
 
 
-_converter = cattrs.Converter(detailed_validation=False)
-
-
-def _structure_tagged(data: JSON, _: object) -> Any:
-    kind = data.get("kind") if isinstance(data, Mapping) else None
-    cls = KINDS.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise CodecError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    if (version := data.get("v")) != VERSION:
-        raise CodecError(f"unknown version {version!r} of {kind!r}; this alloy reads version {VERSION}")
-    try:
-        return _converter.structure(data, cls)
-    except CodecError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError, cattrs.BaseValidationError) as error:
-        raise CodecError(f"{kind!r} cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _unstructure_hook(cls: type) -> Any:
-    """Fields that still have their default are left out; kind and version come first."""
-    inner: Callable[[Any], dict[str, JSON]] = make_dict_unstructure_fn(cls, _converter, _cattrs_omit_if_default=True)
-    head = {"kind": _KIND_OF[cls], "v": VERSION}
-    return lambda value: {**head, **inner(value)}
-
-
-def _is_tagged_union(tp: Any) -> bool:
-    """A union of tagged classes, and nothing else but None."""
-    if typing.get_origin(tp) not in (Union, types.UnionType):
-        return False
-    members = [arm for arm in typing.get_args(tp) if arm is not types.NoneType]
-    return len(members) > 1 and all(arm in _KIND_OF for arm in members)
-
-
-_converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode("ascii"))
-_converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
-_converter.register_unstructure_hook(Decimal, str)
-_converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
-_converter.register_structure_hook_func(_is_tagged_union, _structure_tagged)
-_converter.register_unstructure_hook_func(_is_tagged_union, lambda value: _converter.unstructure(value))
-_converter.register_structure_hook_func(lambda tp: tp is object, lambda value, _: value)
-_converter.register_unstructure_hook_func(lambda tp: tp is object, plain)
-_converter.register_unstructure_hook_func(
-    lambda tp: isinstance(tp, type) and issubclass(tp, StrEnum), lambda value: value.value
-)
-for _cls in _KIND_OF:
-    attrs.resolve_types(_cls)
-_converter.register_unstructure_hook_factory(lambda tp: tp in _KIND_OF, _unstructure_hook)
-_converter.register_structure_hook_factory(
-    lambda tp: tp in _KIND_OF, lambda cls: make_dict_structure_fn(cls, _converter)
-)
+_messages = Codec(KINDS)

@@ -4,7 +4,18 @@ from alloy.loop.agent import Agent, AgentChanges, Limits
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
 from alloy.loop.approve_tools import ApproveTools
 from alloy.loop.delegate import as_tool, handoff_to
-from alloy.loop.errors import DelegationTooDeep, HookError, OutputMissing, RunIncomplete, UnknownMember
+from alloy.loop.errors import (
+    CorruptStore,
+    DelegationTooDeep,
+    Fenced,
+    HookError,
+    OutputMissing,
+    RunIncomplete,
+    StoreError,
+    UnknownMember,
+    UnknownSession,
+    UnknownVersion,
+)
 from alloy.loop.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -51,12 +62,14 @@ __all__ = [
     "Block",
     "BudgetWarning",
     "Continue",
+    "CorruptStore",
     "Decision",
     "DelegationTooDeep",
     "Deny",
     "Edit",
     "Event",
     "FellBack",
+    "Fenced",
     "Form",
     "Halt",
     "HookError",
@@ -80,6 +93,7 @@ __all__ = [
     "RunWork",
     "Session",
     "Status",
+    "StoreError",
     "Stream",
     "Telemetry",
     "TextDelta",
@@ -94,6 +108,8 @@ __all__ = [
     "TurnFinished",
     "TurnStarted",
     "UnknownMember",
+    "UnknownSession",
+    "UnknownVersion",
     "Work",
     "as_tool",
     "handoff_to",

@@ -59,6 +59,42 @@ class UnknownMember(AlloyError, KeyError):
         return str(self.args[0])
 
 
+class StoreError(AlloyError):
+    """A store could not read or write; what was not acknowledged may be missing, nothing else is."""
+
+
+class Fenced(StoreError):
+    """Another owner drives the session: it may not be opened, or may no longer be written to, here."""
+
+
+class UnknownSession(StoreError):
+    """The store has no session of this id."""
+
+    def __init__(self, message: str = "", *, id: str = "", result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.id = id
+
+
+class CorruptStore(StoreError):
+    """What is stored is not what was written: a checksum, an order or a form does not hold.
+
+    Attributes:
+        place: where, for a person: the file and the line, or the session and the entry.
+    """
+
+    def __init__(self, message: str = "", *, place: str = "", result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.place = place
+
+
+class UnknownVersion(StoreError):
+    """It was written in a version that this alloy does not read, and nothing is guessed. `version` is that."""
+
+    def __init__(self, message: str = "", *, version: Any = None, result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.version = version
+
+
 def unknown_member(name: str, known: Iterable[str]) -> UnknownMember:
     """The error for a name that no member has."""
     names = tuple(known)

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a scripted model, recorded traffic, no network, and what a dialect must prove."""
+"""For tests, ours and yours: a scripted model, recorded traffic, no network, and what a dialect and a store must prove."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from alloy.testing.network import offline
     from alloy.testing.recorded import replay
     from alloy.testing.scripted import ScriptedModel, calls, calls_raw, cuts, fails, hangs, says
+    from alloy.testing.store_conformance import check_store
 
 __all__ = [
     "Expected",
@@ -17,6 +18,7 @@ __all__ = [
     "calls",
     "calls_raw",
     "check_dialect",
+    "check_store",
     "cuts",
     "fails",
     "hangs",
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 # Loaded at first use: pytest imports this package for its plugin, also where no test has to do with alloy.
-_HOMES = ("scripted", "auto", "network", "recorded", "conformance")
+_HOMES = ("scripted", "auto", "network", "recorded", "conformance", "store_conformance")
 
 
 def __getattr__(name: str) -> Any:
