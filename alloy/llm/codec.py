@@ -101,9 +101,7 @@ class Codec:
         for cls in self._kind_of:
             attrs.resolve_types(cls)
         converter.register_unstructure_hook_factory(lambda tp: tp in self._kind_of, self._unstructure_hook)
-        converter.register_structure_hook_factory(
-            lambda tp: tp in self._kind_of, lambda cls: make_dict_structure_fn(cls, converter)
-        )
+        converter.register_structure_hook_factory(lambda tp: tp in self._kind_of, self._structure_hook)
 
     def knows(self, cls: type) -> bool:
         """Whether it is one of the classes."""
@@ -135,16 +133,28 @@ class Codec:
         cls = self.kinds.get(kind) if isinstance(kind, str) else None
         if cls is None:
             raise CodecError(f"unknown kind {kind!r}; known: {', '.join(self.kinds)}")
-        if (version := data.get("v")) != VERSION:
-            raise CodecError(
-                f"unknown version {version!r} of {kind!r}; this alloy reads version {VERSION}", version=version
-            )
-        try:
-            return self._converter.structure(data, cls)
-        except CodecError:
-            raise
-        except (TypeError, ValueError, KeyError, AttributeError, cattrs.BaseValidationError) as error:
-            raise CodecError(f"{kind!r} cannot be read: {type(error).__name__}: {error}") from error
+        return self._converter.structure(data, cls)
+
+    def _structure_hook(self, cls: type) -> Any:
+        """Check kind and version, wherever the value stands, then the fields."""
+        inner: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, self._converter)
+        expected = self._kind_of[cls]
+
+        def structure(data: JSON, tp: Any) -> Any:
+            if not isinstance(data, Mapping) or (kind := data.get("kind")) != expected:
+                raise CodecError(f"expected an object of kind {expected!r}, got {data!r:.80}")
+            if (version := data.get("v")) != VERSION:
+                raise CodecError(
+                    f"unknown version {version!r} of {kind!r}; this alloy reads version {VERSION}", version=version
+                )
+            try:
+                return inner(data, tp)
+            except CodecError:
+                raise
+            except Exception as error:  # cattrs raises many, and a bare one for what no Literal has
+                raise CodecError(f"{kind!r} cannot be read: {type(error).__name__}: {error}") from error
+
+        return structure
 
     def _unstructure_hook(self, cls: type) -> Any:
         """Fields that still have their default are left out; kind and version come first."""

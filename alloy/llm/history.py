@@ -58,7 +58,8 @@ def sendable(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Make a history whole: every tool call has exactly one result, directly after it, in the order of the calls.
 
     Calls without a result get one that says `not_started`; results without a call, and messages without
-    content, are left out. A history that is whole already comes back as it is, message by message.
+    content, are left out. A history that is whole already comes back as it is, message by message; the same
+    history always comes back the same.
     """
     if isinstance(messages, Transcript):
         return messages
@@ -106,7 +107,8 @@ class Whole:
     def _close(self) -> None:
         if self._open_calls:
             results = [synthetic_result(call, Outcome.NOT_STARTED) for call in self._open_calls]
-            self._messages.append(ToolMessage(results))
+            # An id of its own, that is: the same history comes back the same, whoever makes it whole.
+            self._messages.append(ToolMessage(results, id=f"{self._messages[-1].id}_results"))
             self._open_calls = ()
 
     def __copy__(self) -> Whole:

@@ -24,6 +24,7 @@ from alloy.stores.writer import Job, Writer
 
 VERSION = 1
 _APPLICATION = 0x616C6C6F  # "allo": whose file this is
+_SMALLEST = 512  # bytes of a page, and so of a file
 _BUSY = 30.0  # seconds to wait for another process that writes
 
 # `checksum` of an entry is that of all entries up to it, and of a session that of its row: so a changed byte, a lost
@@ -119,7 +120,7 @@ class SQLiteStore(EntryStore[_Lease]):
     def _become_owner(self) -> Owner:
         with self._failing("open"):
             try:
-                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                self._make_file()
                 owner = Owner(self._path.with_name(f"{self._path.name}.owners"), self._lease)
             except OSError as error:
                 raise StoreError(f"cannot open {str(self._path)!r}: {error}") from error
@@ -132,6 +133,12 @@ class SQLiteStore(EntryStore[_Lease]):
                 owner.close()
                 raise
         return owner
+
+    def _make_file(self) -> None:
+        """Make it for its user alone, if it is not there."""
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if 0 < self._path.stat().st_size < _SMALLEST:  # SQLite would take it for a new one
+            raise CorruptStore(f"{str(self._path)!r} is cut short", place=str(self._path))
 
     def _connect(self) -> sqlite3.Connection:
         # Threads take turns: the one that opens it hands it to the one that writes.
@@ -186,7 +193,7 @@ class SQLiteStore(EntryStore[_Lease]):
         """Tell damage from what is no fault of the file's content."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: even the error's text is damaged
             place = str(self._path)
             if not self._is_damage(code := getattr(error, "sqlite_errorcode", 0)):
                 raise StoreError(f"cannot {what} {place!r}: {_NOT_DAMAGE[code & 0xFF]} ({error})") from error
@@ -206,13 +213,17 @@ class SQLiteStore(EntryStore[_Lease]):
         return await trio.to_thread.run_sync(self._names)
 
     def _names(self) -> list[str]:
-        with self._failing("read"), closing(self._connect()) as database:
+        with self._failing("read"), closing(self._connect()) as database, _transaction(database, "DEFERRED"):
             rows = database.execute(
                 "SELECT id, created_at, entries, last, checksum FROM sessions NOT INDEXED"
             ).fetchall()
+            indexed = database.execute("SELECT id FROM sessions INDEXED BY sqlite_autoindex_sessions_1").fetchall()
         for row in rows:
             self._check_session(*row)
-        return [str(row[0]) for row in rows]
+        names = [str(row[0]) for row in rows]
+        if sorted(names) != sorted([str(name) for (name,) in indexed]):  # a lost one is lost to only one of the two
+            raise self._corrupt("the list of sessions")
+        return names
 
     async def read(self, session_id: str) -> Stored:
         """See `EntryStore.read`."""
@@ -245,7 +256,7 @@ class SQLiteStore(EntryStore[_Lease]):
 
     def _check_sessions(self, database: sqlite3.Connection) -> None:
         """A session may be there and not be found, if the way to it is damaged."""
-        (verdict,) = database.execute("PRAGMA quick_check('sessions')").fetchone()
+        (verdict,) = database.execute("PRAGMA integrity_check('sessions')").fetchone()
         if verdict != "ok":
             raise CorruptStore(f"{str(self._path)!r} is damaged: {verdict}", place=str(self._path))
 

@@ -12,9 +12,11 @@ import pytest
 import trio
 
 from alloy.llm.message import mint
+from alloy.loop.records import ModelChanged
 from alloy.stores import JSONLStore, MemoryStore, Raw, SQLiteStore, Store, Stored
 from alloy.stores.entries import dumps
 from alloy.testing import check_store
+from alloy.testing.store_conformance import Cut
 from leaks import Holdings
 
 STORES: dict[str, Callable[[Path], Store]] = {
@@ -32,6 +34,23 @@ async def test_a_store_on_disk_conforms_and_leaves_nothing(make: Callable[[Path]
     await check_store(lambda: make(tmp_path))
 
     assert Holdings.now() == before
+
+
+@pytest.mark.parametrize("make", [STORES["jsonl"], STORES["sqlite"]], ids=["jsonl", "sqlite"])
+async def test_a_store_that_is_cancelled_anywhere_leaves_nothing(make: Callable[[Path], Store], tmp_path: Path) -> None:
+    async def life() -> None:
+        async with make(tmp_path) as store, store.open("s") as journal:
+            await journal.append(ModelChanged(model="m"))
+            await store.load("s")
+
+    before = Holdings.now()
+    cut = Cut()
+    while cut := await cut.next(life):
+        assert Holdings.now() == before
+        async with make(tmp_path) as store, store.open("s"):  # nobody holds it
+            pass
+    assert cut.wait > 8
+    assert [path.name for path in await trio.Path(tmp_path).rglob("*.owner")] == []
 
 
 async def test_the_store_in_memory_conforms() -> None:
