@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a scripted model, recorded traffic, no network, and what a dialect and a store must prove."""
+"""For tests, ours and yours: a scripted model, recorded traffic, no network, what dialects and stores must prove."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

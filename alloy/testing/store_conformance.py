@@ -45,7 +45,23 @@ from alloy.loop.records import (
 
 Factory: TypeAlias = Callable[[], Store]
 
-ODD_IDS = ("a", "A", "a/b", "a-b", "a b", "..", "../a", ".a", "con", "é", "e\u0301", "\U0001f600", "x" * 300, "a\nb")
+ODD_IDS = (
+    "a",
+    "A",
+    "a/b",
+    "a-b",
+    "a b",
+    "..",
+    "../a",
+    ".a",
+    "con",
+    "é",
+    "e\u0301",
+    "\U0001f600",
+    "x" * 300,
+    "x" * 301,
+    "a\nb",
+)
 ODD_TEXT = '\ud800 \u2028 \x00 \r\n \U0001f600 \\ "'
 PATIENCE = 10.0  # seconds to wait for a session that is about to be free
 TOGETHER = 20  # sessions, and appends to one of them

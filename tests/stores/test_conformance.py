@@ -27,6 +27,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
 }
 
 
+@pytest.mark.works("Sessions in memory, in files of lines and in SQLite, proven by `check_store`")
 @pytest.mark.parametrize("make", STORES.values(), ids=STORES)
 async def test_a_store_on_disk_conforms_and_leaves_nothing(make: Callable[[Path], Store], tmp_path: Path) -> None:
     before = Holdings.now()

@@ -116,6 +116,7 @@ async def test_a_killed_owner_holds_nothing(kind: str, tmp_path: Path) -> None:
             assert len(journal.entries) == 2
 
 
+@pytest.mark.works("One process drives a session: killed, it holds nothing; stopped, it is fenced off")
 @KINDS
 async def test_a_stopped_owner_is_taken_over_and_cannot_write_when_it_wakes(kind: str, tmp_path: Path) -> None:
     async with driver(kind, tmp_path, lease=0.5) as other, made(kind, tmp_path, 0.5) as store:
