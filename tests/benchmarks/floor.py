@@ -41,6 +41,11 @@ class Floor:
     async def parallel(self, model: str) -> str:
         return await self._run(model, self._slow, SLOW)
 
+    @asynccontextmanager
+    async def batches(self, count: int) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        """A function that runs so many calls at once."""
+        yield partial(self._all, self._quick, [{"a": number, "b": 1} for number in range(count)])
+
     async def stream(self, model: str) -> int:
         body = encode({"model": model, "stream": True, "messages": [{"role": "user", "content": PROMPT}]})
         deltas = 0
@@ -99,6 +104,10 @@ class Floor:
                     yield event.removeprefix(b"data:")
 
     async def _add(self, a: int, b: int) -> int:
+        return a + b
+
+    async def _quick(self, a: int, b: int) -> int:
+        await trio.lowlevel.checkpoint()
         return a + b
 
     async def _slow(self, n: int) -> int:

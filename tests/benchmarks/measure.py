@@ -108,6 +108,11 @@ async def parallel(side: Any) -> float:
     return clock.wall / 5 * 1e3
 
 
+async def batch(side: Any, count: int = 16, warm: int = 20, times: int = 300) -> float:
+    async with side.batches(count) as run:
+        return (await repeat(run, warm, times)).cpu / times * 1e6
+
+
 async def agents(side: Any, count: int) -> float:
     import trio
 
@@ -180,6 +185,7 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "loop": loop,
     "stream": stream,
     "parallel": parallel,
+    "batch": batch,
     "history": history,
     "history_added": history_added,
     "instructions_history": instructions_history,

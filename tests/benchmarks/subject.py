@@ -12,6 +12,11 @@ import trio
 import alloy
 from alloy import otp
 from alloy.agents import agent_ref
+from alloy.api import Connections
+from alloy.loop.emitter import Tape
+from alloy.loop.means import Means
+from alloy.loop.turn import Run
+from alloy.tools import Executor
 from task import PROMPT, SYSTEM, history_texts
 
 
@@ -26,6 +31,13 @@ async def slow(n: int) -> int:
     """Return a number, after a tenth of a second."""
     await trio.sleep(0.1)
     return n
+
+
+@alloy.tool(concurrent=True)
+async def quick(a: int, b: int) -> int:
+    """Add two numbers, at once."""
+    await trio.lowlevel.checkpoint()
+    return a + b
 
 
 class Subject:
@@ -46,6 +58,25 @@ class Subject:
 
     async def parallel(self, model: str) -> str:
         return await self._run(model, slow)
+
+    @asynccontextmanager
+    async def batches(self, count: int) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        """A function that has a run act on an answer of so many calls: vet them, run them, record and report them."""
+        agent = alloy.Agent(model="scripted:echo", tools=[quick], limits=alloy.Limits(parallel_tools=count))
+        calls = [alloy.ToolCall(f"call_{number}", "quick", {"a": number, "b": 1}) for number in range(count)]
+        answer = alloy.AssistantMessage(calls, stop=alloy.StopInfo(alloy.StopReason.TOOL_USE))
+        async with Connections() as connections, Executor() as executor:
+            means = Means(connections=connections, executor=executor)
+            run = await Run.prepare(agent, None, means=means, tapes=[Tape()])
+            run.state.tools = (quick,)
+
+            async def act() -> None:
+                run.state.messages.append(answer)
+                await run.acting.act(answer)
+                run.state.messages.clear()
+                run.state.records.clear()
+
+            yield act
 
     async def stream(self, model: str) -> int:
         async with alloy.stream(PROMPT, model=self.model(model), http=self.http) as stream:
