@@ -240,4 +240,17 @@ class ToolResult(Content):
     @property
     def text(self) -> str:
         """All its text, joined."""
-        return "".join(item.text for item in self.content if isinstance(item, Text))
+        return "".join([item.text for item in self.content if isinstance(item, Text)])
+
+    def of_call(self, call: ToolCall) -> ToolResult:
+        """The same, as the result of this call."""
+        return ToolResult(
+            self.content,
+            details=self.details,
+            is_error=self.is_error,
+            stop=self.stop,
+            call_id=call.id,
+            name=call.name,
+            outcome=self.outcome,
+            opaque=self.opaque,
+        )

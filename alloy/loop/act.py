@@ -140,6 +140,20 @@ class Acting:
 
     async def around(self, job: Job, run: Callable[[], Awaitable[ToolResult]], /) -> ToolResult:
         """Have a job done; then the middleware may have another result for it, or end the batch."""
+        hooks = self.run.hooks
+        before = working.set(self.run.working(job.call.id))
+        try:
+            result = await (self._watched(job, run) if hooks.is_watched else run())
+        finally:
+            working.reset(before)
+        if hooks.has("after_tool_call"):
+            result, halt = await hooks.after_tool_call(self.run.state, job.call, result)
+            if halt is not None:
+                self._stop(halt)
+        return result
+
+    async def _watched(self, job: Job, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
+        """Have a job done, its tool's work within the blocks that middleware put around that."""
         underway = self._underway[id(job)] = _Underway()
         try:
             with underway.blocks:
@@ -148,18 +162,15 @@ class Acting:
                     underway.work.result = result
         finally:
             del self._underway[id(job)]
-        result, halt = await self.run.hooks.after_tool_call(self.run.state, job.call, result)
-        if halt is not None:
-            self._stop(halt)
         return result
 
     def started(self, job: Job) -> None:
         """A call begins to run; this is called in its own task."""
-        run, underway = self.run, self._underway[id(job)]
-        assert job.tool is not None
-        underway.blocks.callback(working.reset, working.set(run.working(job.call.id)))
-        underway.work = ToolWork(call=job.call, tool=job.tool)
-        underway.blocks.enter_context(run.hooks.around(run.state, underway.work))
+        run = self.run
+        if (underway := self._underway.get(id(job))) is not None:
+            assert job.tool is not None
+            underway.work = ToolWork(call=job.call, tool=job.tool)
+            underway.blocks.enter_context(run.hooks.around(run.state, underway.work))
         run.state.calls_started += 1
         run.calls.started()
         run.emitter.emit(ToolStarted, job.call, job.edited_from)

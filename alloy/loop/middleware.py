@@ -177,6 +177,15 @@ class Hooks:
             for hook in _ALLOWED
         }
 
+    def has(self, hook: str) -> bool:
+        """Somebody has this hook: where every tool call asks, nobody should cost nothing."""
+        return bool(self._by_hook[hook])
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody puts blocks around pieces of work."""
+        return bool(self._around)
+
     def around(self, state: State, work: Work) -> AbstractContextManager[object]:
         """A block for a piece of work, in which all who measure watch it."""
         return Around([(m, state.info()) for m in self._around], work)

@@ -170,8 +170,7 @@ class State:
     def record(self, job: Job, record: ToolCallRecord) -> None:
         """A call of the batch has ended."""
         assert self.batch is not None
-        place = next(place for place, other in enumerate(self.batch.jobs) if other is job)
-        self.batch_records[place] = record
+        self.batch_records[self.batch.place(job)] = record
 
     def all_records(self) -> list[ToolCallRecord]:
         """The records so far, in the order of the calls."""

@@ -113,6 +113,7 @@ class Batch:
         self._results: list[ToolResult | None] = [None] * len(self.jobs)
         self._running: dict[int, Running] = {}  # by the place of the job; kept when it has ended
         self._finished: set[int] = set()
+        self._places = {id(job): place for place, job in enumerate(self.jobs)}  # they live as long as this does
 
     def results(self) -> tuple[ToolResult, ...]:
         """The result of each job, in order; one that has none yet has that of a batch that ends now."""
@@ -143,6 +144,10 @@ class Batch:
         """A call that runs, by its id."""
         found = (r for i, r in self._running.items() if r.job.call.id == call_id and self._results[i] is None)
         return next(found, None)
+
+    def place(self, job: Job) -> int:
+        """Where a job of this batch stands in it."""
+        return self._places[id(job)]
 
     # For the executor.
 

@@ -118,6 +118,7 @@ class _Run:
 
     Attributes:
         scope: ends all of it, when a tool is fatal or whoever follows the calls has failed.
+        outer: when all of it has to end, by Trio's clock.
         broken: what `ToolContext.report` raised. It is not the tool's error, though it came up through it.
     """
 
@@ -131,6 +132,7 @@ class _Run:
     spill: bool
     watch: Watch
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    outer: float = attrs.field(factory=trio.current_effective_deadline)
     broken: Exception | None = None
 
     async def execute(self) -> None:
@@ -169,7 +171,7 @@ class _Run:
     async def _obtain(self, place: int) -> ToolResult:
         """The result of a job, kept from now on."""
         job = self.batch.jobs[place]
-        result = attrs.evolve(await self._result(place, job), call_id=job.call.id, name=job.call.name)
+        result = (await self._result(place, job)).of_call(job.call)
         self.batch.obtain(place, result)
         return result
 
@@ -190,7 +192,8 @@ class _Run:
             return error_result(f"the arguments of {call.name} do not fit: {error}", Outcome.INVALID)
         except Exception as error:  # a check that the tool's author wrote may be broken
             return self._raised(job, error)
-        return await self._fitted(job, tool, await self._call(place, job, tool, arguments))
+        result = await self._call(place, job, tool, arguments)
+        return result if len(result.text) <= tool.max_result_chars else await self._fitted(job, tool, result)
 
     async def _call(self, place: int, job: Job, tool: Tool, arguments: dict[str, Any]) -> ToolResult:
         """Call the tool, and make a result of whatever comes of it."""
@@ -201,7 +204,7 @@ class _Run:
             scope=trio.CancelScope(deadline=now + limit),
             task=trio.lowlevel.current_task(),
             started_at=now,
-            outer=trio.current_effective_deadline(),
+            outer=self.outer,
         )
         context = self._context(job, running) if tool.context is not None else None
         if context is not None and tool.context is not None:
@@ -255,10 +258,7 @@ class _Run:
 
     async def _fitted(self, job: Job, tool: Tool, result: ToolResult) -> ToolResult:
         """Leave out the middle of a result that is too long, after writing the whole to disk if that is wanted."""
-        text = result.text
-        if len(text) <= tool.max_result_chars:
-            return result
-        return cut(result, tool.max_result_chars, await self._spilled(job, text) if self.spill else None)
+        return cut(result, tool.max_result_chars, await self._spilled(job, result.text) if self.spill else None)
 
     async def _spilled(self, job: Job, text: str) -> str | None:
         """Write a text to disk and return the path for the model; None if that fails. The result is not lost by it."""

@@ -74,7 +74,7 @@ def json_text(value: object) -> str:
         ValueError: it contains itself.
         RecursionError: it is nested too deeply.
     """
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    return _ENCODER.encode(value)
 
 
 def encodable(text: str) -> str:
@@ -174,3 +174,6 @@ def _plain(value: Any) -> object:
         case decimal.Decimal() | uuid.UUID() | os.PathLike():
             return str(value)
     raise TypeError(f"{cls.__name__} has no form in JSON")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)  # once: `json.dumps` with options makes one each time

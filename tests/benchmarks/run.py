@@ -63,7 +63,6 @@ STAGES: dict[str, list[Row]] = {
         Row("1,000 earlier messages: instructions per request", "instructions_history", pairs=1),
     ],
     "batch": [Row("16 tool calls of one answer, against their functions in a nursery: CPU µs per batch", "batch")],
-    "history": [Row("1,000 earlier messages: CPU µs per request", "history")],
     "import": [Row("import alloy, run and HTTP, against trio + httpx + attrs + cattrs: CPU ms", "import")],
     "idle": [Row("idle agent, against two dicts: KiB", "idle")],
     "agents": [
