@@ -130,13 +130,12 @@ class Run:
         before = working.set(self.context.working())
         try:
             with self.context.hooks.around(self.state, work):
+                end = End(status=Status.CANCELLED)
                 with scope, drawing_from(self.state.budget):
                     with self._seconds() as seconds:
                         end = await self._course()
                     if seconds.cancelled_caught:
                         end = End(status=Status.DEADLINE)
-                if scope.cancelled_caught:
-                    end = End(status=Status.CANCELLED)
                 if self.owns_session:
                     await self.context.hooks.session_end(self.state.session())
                 work.result = self.finish(end)
