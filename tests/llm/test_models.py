@@ -18,7 +18,7 @@ from alloy.llm.price_list import CARDS
 from alloy.llm.request import Request, Settings
 from alloy.providers.vendors import VENDORS, model_for
 from alloy.testing import ScriptedModel, says
-from alloy.testing.recorded import decode
+from alloy.testing.recorded import decode, replay
 from recordings import load, names, needs_recordings, target_of
 
 NOON = calendar.timegm((2026, 11, 24, 12, 0, 0))
@@ -342,6 +342,20 @@ async def test_an_answer_at_another_tier_does_not() -> None:
 )
 def test_a_recorded_answer_costs_what_the_vendors_page_says(name: str, exchange: int, cost: str) -> None:
     assert _recorded(name, exchange).cost == Decimal(cost)
+
+
+@needs_recordings
+async def test_a_run_over_http_says_what_it_cost_and_its_budget_knows() -> None:
+    recording = load("anthropic-messages/anthropic-finish-length-2.json")
+    model = alloy.model("anthropic:claude-sonnet-4-20250514", api_key="k")
+
+    async with alloy.HTTP(transport=replay(recording)) as http:
+        with alloy.Budget(usd="0.01") as budget:
+            result = await alloy.run("Go on.", model=model, http=http)
+
+    # 18 at 3, 2,055 written at 3.75, 100 made at 15
+    assert result.usage.cost == budget.spent.cost == Decimal("0.00926025")
+    assert budget.remaining() == {"usd": Decimal("0.00073975")}
 
 
 XAI = [name for name in names("openai-responses") if "/xai-" in name and "error" not in name]

@@ -546,7 +546,8 @@ class Node:
     tool_calls: int | None
     usd: Decimal | None
     limit: int | None
-    seconds: int
+    deadline: int | None
+    rest: int
     children: tuple[Node, ...] = ()
 
     def nodes(self) -> int:
@@ -563,7 +564,8 @@ def nodes(children: st.SearchStrategy[tuple[Node, ...]]) -> st.SearchStrategy[No
         tool_calls=st.none() | st.integers(0, 6),
         usd=limits.map(lambda value: None if value is None else Decimal(value) / 1_000),
         limit=limits,
-        seconds=st.integers(0, 3),
+        deadline=st.none() | st.integers(0, 12),
+        rest=st.integers(0, 3),
         children=children,
     )
 
@@ -580,19 +582,22 @@ class Played:
     around: Budget | None
     result: Any
     used: Usage
+    is_whole: bool  # no child was cut off before it could tell what it used
 
 
 async def _play(node: Node, played: list[Played]) -> Usage:
     """Run a tree: in its first batch of calls each run starts its children, side by side."""
+    begun: list[int] = []
     below: list[Usage] = []
 
     async def rest() -> str:
         """Rest a while."""
-        await trio.sleep(node.seconds)
+        await trio.sleep(node.rest)
         return "rested"
 
     async def child(number: int) -> str:
         """Start a child."""
+        begun.append(number)
         below.append(await _play(node.children[number], played))
         return "done"
 
@@ -600,33 +605,52 @@ async def _play(node: Node, played: list[Played]) -> Usage:
     steps = [answer(tokens, *(batch if not at else []), calls("rest")) for at, tokens in enumerate(node.tokens[:-1])]
     steps.append(answer(node.tokens[-1]))
     around = current_budget.get()
-    with Budget(usd=node.usd, tokens=node.limit, tool_calls=node.tool_calls) as budget:
+    with Budget(usd=node.usd, tokens=node.limit, tool_calls=node.tool_calls, seconds=node.deadline) as budget:
         tools = [alloy.tool(rest), alloy.tool(child, concurrent=True)]
         result = await alloy.run("go", model=priced(*steps), tools=tools)
     used = sum(below, result.usage)
-    played.append(Played(node, budget, around, result, used))
+    played.append(Played(node, budget, around, result, used, len(below) == len(begun)))
     return used
 
 
-@settings(max_examples=60, deadline=None)
-@given(trees)
-def test_in_any_tree_of_budgets_each_holds_and_the_ledger_agrees(tree: Node) -> None:
-    played: list[Played] = []
+def check_tree(tree: Node) -> None:
+    trio.run(_play_and_check, tree, clock=MockClock(autojump_threshold=0))
 
-    trio.run(_play, tree, played, clock=MockClock(autojump_threshold=0))
+
+async def _play_and_check(tree: Node) -> None:
+    played: list[Played] = []
+    await _play(tree, played)
 
     for one in played:
         node, budget, left = one.node, one.budget, one.budget.remaining()
         spare = 100 * node.nodes()  # a call in flight for each run below
         assert node.limit is None or budget.spent.total_tokens < node.limit + spare
         assert node.usd is None or (budget.spent.cost or 0) < node.usd + Decimal(spare) / 1_000
-        assert one.around is None or all(left[name] <= rest for name, rest in one.around.remaining().items())
-        assert attrs.evolve(budget.spent, context_tokens=None) == attrs.evolve(one.used, context_tokens=None)
-        if one.result.status is Status.BUDGET:
-            assert not all(left.values())
-        else:
-            assert one.result.status is Status.COMPLETED
-            assert one.result.turns == len(node.tokens)
+        around = {} if one.around is None else one.around.remaining()
+        assert all(left[name] <= rest for name, rest in around.items() if name != "seconds")
+        if all(other.is_whole for other in played):
+            assert attrs.evolve(budget.spent, context_tokens=None) == attrs.evolve(one.used, context_tokens=None)
+        match one.result.status:
+            case Status.BUDGET:
+                assert not all(left.values())
+            case Status.DEADLINE:
+                assert left["seconds"] == 0
+            case _:
+                assert one.result.status is Status.COMPLETED
+                assert one.result.turns == len(node.tokens)
         ran = [record for record in one.result.tool_calls if record.outcome is Outcome.OK]
         assert node.tool_calls is None or len(ran) <= node.tool_calls
         assert (budget._reserved, budget._reserved_calls) == (Amount(), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees)
+def test_in_any_tree_of_budgets_each_holds_and_the_ledger_agrees(tree: Node) -> None:
+    check_tree(tree)
+
+
+@pytest.mark.slow
+@settings(max_examples=2_000, deadline=None)
+@given(trees)
+def test_in_very_many_trees_of_budgets_each_holds_and_the_ledger_agrees(tree: Node) -> None:
+    check_tree(tree)
