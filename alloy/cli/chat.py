@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from contextlib import asynccontextmanager
 import alloy
 from alloy.cli.actions import ALWAYS
 from alloy.cli.agent import CHANGING, TOOLS, agent_for, model_for
-from alloy.cli.console import Console
+from alloy.cli.console import Console, moves_cursor
 from alloy.cli.pieces import Note
 from alloy.cli.places import private_file, state_folder
 from alloy.cli.plain import open_plain
@@ -67,7 +66,7 @@ async def _console(known: Callable[[], Iterable[str]]) -> AsyncIterator[Console]
 
 def _takes_an_editor() -> bool:
     """Whether there is a terminal that can move its cursor, and the packages of the `cli` extra."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") in ("", "dumb"):
+    if not (sys.stdin.isatty() and moves_cursor(sys.stdout)):
         return False
     try:
         import prompt_toolkit

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import trio
 
@@ -43,6 +44,19 @@ class Console(Protocol):
     def hand_back(self, text: str) -> None:
         """Give back what was typed and did not reach anybody."""
         ...
+
+
+def moves_cursor(place: TextIO) -> bool:
+    """Whether it is a terminal that understands more than lines."""
+    return place.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def takes_colour(place: TextIO) -> bool:
+    """Whether text may be dimmed and coloured there.
+
+    Source: no-color.org (read 2026-11-24).
+    """
+    return moves_cursor(place) and not os.environ.get("NO_COLOR")
 
 
 def nothing_stands() -> Standing:

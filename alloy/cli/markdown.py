@@ -52,12 +52,9 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def last_lines(text: str, count: int) -> str:
-    """The last `count` lines of a block that is being written; if that is a fence, it stays one."""
+def last_lines(text: str, count: int, width: int) -> str:
+    """The end of a block that is being written, enough to fill `count` lines of `width`; a fence stays one."""
     lines = text.split("\n")
-    if len(lines) <= count:
-        return text
-    head, tail = lines[0], lines[-count:]
-    if _FENCE.match(head):
-        tail = [head, *tail]
-    return "\n".join(tail)
+    fence = lines[0] if _FENCE.match(lines[0]) else None
+    shown = "\n".join(lines[-count:])[-count * width :]
+    return shown if fence is None or len(lines) <= count else f"{fence}\n{shown}"

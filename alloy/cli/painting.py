@@ -68,7 +68,7 @@ class Painter:
         return Thought(text) if self._thinking else Said(text)
 
     def _tail(self, width: int, height: int) -> str:
-        lines = _ansi(_look(self._piece(last_lines(self._growing, height)), width), width).splitlines()
+        lines = _ansi(_look(self._piece(last_lines(self._growing, height, 2 * width)), width), width).splitlines()
         return "\n".join(["", *lines[-height:]])
 
     def _painted(self, piece: Piece, width: int) -> str:

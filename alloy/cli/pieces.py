@@ -108,6 +108,10 @@ def pieces(event: alloy.Event) -> Iterator[Piece]:
             yield Note(f"{problem_of(error)}; trying again in {delay:.1f} s")
         case alloy.FellBack(old=old, new=new, error=error):
             yield Note(f"{old}: {problem_of(error)}; {new} is asked instead")
+        case alloy.BudgetWarning(limit=limit, spent=spent, of=of):
+            yield Note(f"{spent} of {of} {limit} are used")
+        case alloy.Lagged(missed=missed):
+            yield Note(f"({missed} events came too fast to be shown)")
         case alloy.Retracted():
             yield Whole()
             yield Note("the answer broke off; it begins anew")

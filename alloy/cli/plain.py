@@ -16,7 +16,7 @@ from typing import TextIO
 import trio
 
 from alloy.cli.commands import messages_of
-from alloy.cli.console import nothing_stands
+from alloy.cli.console import nothing_stands, takes_colour
 from alloy.cli.pieces import Asked, Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
 from alloy.cli.status import Standing
 from alloy.cli.text import columns, printable
@@ -131,14 +131,6 @@ class PlainFace:
             if self._colour:
                 self._err.write(PLAIN)
                 self._err.flush()
-
-
-def takes_colour(place: TextIO) -> bool:
-    """Whether text may be dimmed and coloured there.
-
-    Source: no-color.org (read 2026-11-24).
-    """
-    return place.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class PlainConsole:

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from alloy.cli.console import moves_cursor
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -16,7 +18,7 @@ Node = Mapping[str, Any]
 class TreeView:
     """Shows a tree at the foot of the terminal as long as the block runs, each drawing in the place of the last.
 
-    Without rich, or where `out` is no terminal, the drawings stand one below the other.
+    Without rich, or where `out` is no terminal that can move its cursor, the drawings stand one below the other.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -25,7 +27,7 @@ class TreeView:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        if self._out.isatty():
+        if moves_cursor(self._out):
             self._live = _live(self._out)
             if self._live is not None:
                 self._open.enter_context(self._live)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PATIENCE, TAB, UP, terminal
+from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PATIENCE, ROOT, TAB, UP, terminal
 
 READY = "/help lists the commands, Ctrl-D leaves"
 EDITOR: dict[str, str] = {}
@@ -355,3 +355,17 @@ def test_ctrl_c_where_something_is_asked_stops_the_run(tmp_path: Path, environme
 
         assert screen.wait_end() == 0
         assert not (tmp_path / "shopping.txt").exists()
+
+
+def test_without_the_extra_there_is_a_plain_prompt(tmp_path: Path) -> None:
+    for package in ("rich", "prompt_toolkit"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with terminal("chat", "--model", "scripted:pretty", home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("Some *stress* and `code`.")
+        screen.type(CTRL_D)
+
+        assert screen.wait_end() == 0
+        assert "Traceback" not in screen.text

@@ -103,9 +103,11 @@ def test_cutting_piece_by_piece_loses_nothing(text: str) -> None:
 
 
 def test_the_end_of_a_fence_is_still_a_fence() -> None:
-    assert last_lines("```python\na\nb\nc", 2) == "```python\nb\nc"
-    assert last_lines("a\nb\nc", 2) == "b\nc"
-    assert last_lines("a", 2) == "a"
+    assert last_lines("```python\na\nb\nc", 2, 80) == "```python\nb\nc"
+    assert last_lines("```\na", 2, 80) == "```\na"
+    assert last_lines("a\nb\nc", 2, 80) == "b\nc"
+    assert last_lines("a", 2, 80) == "a"
+    assert last_lines("x" * 1000 + "y", 2, 10) == "x" * 19 + "y"
 
 
 def test_nothing_in_a_text_can_steer_the_terminal() -> None:
