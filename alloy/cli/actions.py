@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import attrs
 
@@ -11,6 +11,8 @@ from alloy.cli.commands import Command, help_rows
 from alloy.cli.pieces import Note
 from alloy.cli.talk import Talk
 from alloy.cli.transcript import context_rows, tool_rows, transcript, usage_rows
+from alloy.llm.price_list import CARDS
+from alloy.llm.scripted import SCRIPTS
 
 KEYS = (
     ("Enter", "say it; while an answer comes, it is read before the next one"),
@@ -77,11 +79,17 @@ async def leave(talk: Talk, argument: str) -> None:
     talk.leave()
 
 
+def _models() -> Iterable[str]:
+    """Those that are known by name, and the scripted ones."""
+    names = (f"{vendor}:{name}" for vendor, cards in CARDS.items() for name in cards)
+    return (*names, *(f"scripted:{name}" for name in SCRIPTS))
+
+
 ALWAYS = (
     Action(Command("help", "", "this list"), show_help),
-    Action(Command("model", "[vendor:name]", "whom you talk to; or talk to another from now on"), model),
+    Action(Command("model", "[vendor:name]", "whom you talk to; or talk to another from now on", _models), model),
     Action(Command("usage", "", "tokens and cost of the conversation"), usage),
-    Action(Command("history", "[all]", "what was said and done; 'all' shows whole results"), history),
+    Action(Command("history", "[all]", "what was said and done; 'all' shows whole results", lambda: ("all",)), history),
     Action(Command("tools", "", "what the model may use"), tools),
     Action(Command("context", "", "what fills the model's window"), context),
     Action(Command("then", "TEXT", "say this once the run that is on is over"), then),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import alloy
 from alloy.cli.actions import ALWAYS
 from alloy.cli.agent import CHANGING, TOOLS, agent_for, model_for
+from alloy.cli.commands import Command
 from alloy.cli.console import Console, moves_cursor
 from alloy.cli.pieces import Note
 from alloy.cli.places import private_file, state_folder
@@ -30,7 +31,7 @@ async def command(options: argparse.Namespace) -> int:
     """
     model = model_for(options)
     tools = [TOOLS[name] for name in options.tools]
-    async with _console(lambda: [action.command.name for action in ALWAYS]) as console:
+    async with _console(lambda: {action.command.name: action.command for action in ALWAYS}) as console:
         # Whoever sits there is asked; in a pipe `--tools` has said it all, unless `--ask` says otherwise.
         ask = options.ask if options.ask is not None else CHANGING if console.interactive else ()
         agent = agent_for(options, model).evolve(middleware=[alloy.ApproveTools(ask)])
@@ -44,7 +45,7 @@ async def command(options: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def _console(known: Callable[[], Iterable[str]]) -> AsyncIterator[Console]:
+async def _console(known: Callable[[], Mapping[str, Command]]) -> AsyncIterator[Console]:
     """The best console that there can be here."""
     if not _takes_an_editor():
         async with open_plain(known) as plain:

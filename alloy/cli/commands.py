@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -18,11 +18,15 @@ class Command:
 
     Attributes:
         argument: what may or must follow it, as the help shows it; empty if nothing does.
+        choices: what can be offered there.
+        takes_path: a file can be named there.
     """
 
     name: str
     argument: str
     help: str
+    choices: Callable[[], Iterable[str]] = tuple
+    takes_path: bool = False
 
 
 @attrs.frozen

@@ -1,25 +1,37 @@
-"""What the Tab key offers in the chat's editor: the commands, and what may follow them."""
+"""What the Tab key offers in the chat's editor: commands, what may follow them, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
-from alloy.cli.commands import SIGN
+from alloy.cli.commands import SIGN, Command
 
 
-class CommandCompleter(Completer):
-    """Completes the name of a command at the beginning of the line."""
+class ChatCompleter(Completer):
+    """Completes a command and its argument; elsewhere, where asked to, the name of a file."""
 
-    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, known: Callable[[], Mapping[str, Command]]) -> None:
         self._known = known
+        self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """The commands that begin like the word before the cursor."""
-        word = document.text_before_cursor
-        if word.startswith(SIGN) and not any(char.isspace() for char in word):
-            for name in sorted(self._known()):
-                if name.startswith(word[1:]):
-                    yield Completion(SIGN + name, start_position=-len(word))
+        """What may stand before the cursor."""
+        text = document.text_before_cursor
+        word, gap, argument = text.partition(" ")
+        commands = [SIGN + name for name in self._known() if (SIGN + name).startswith(word)] if word else []
+        if commands and not gap:
+            yield from _beginning(word, commands)
+        elif word in commands:
+            command = self._known()[word.removeprefix(SIGN)]
+            yield from _beginning(argument, command.choices())
+            if command.takes_path:
+                yield from self._paths.get_completions(Document(argument), complete_event)
+        elif complete_event.completion_requested and (last := document.get_word_before_cursor(WORD=True)):
+            yield from self._paths.get_completions(Document(last), complete_event)
+
+
+def _beginning(word: str, choices: Iterable[str]) -> Iterable[Completion]:
+    return (Completion(choice, start_position=-len(word)) for choice in sorted(choices) if choice.startswith(word))

@@ -9,13 +9,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import TextIO
 
 import trio
 
-from alloy.cli.commands import messages_of
+from alloy.cli.commands import Command, messages_of
 from alloy.cli.console import nothing_stands, takes_colour
 from alloy.cli.pieces import Asked, Final, Note, Piece, Problem, Returned, Said, Shown, Table, Thought, Typed, Whole
 from alloy.cli.status import Standing
@@ -136,7 +136,7 @@ class PlainFace:
 class PlainConsole:
     """A `Console` of plain lines."""
 
-    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, known: Callable[[], Mapping[str, Command]]) -> None:
         self.interactive = sys.stdin.isatty()
         # Somebody who types may always be heard; from a pipe no more is read than is used.
         self._typed, self.lines = trio.open_memory_channel[str](math.inf if self.interactive else 0)
@@ -177,7 +177,7 @@ class PlainConsole:
 
 
 @asynccontextmanager
-async def open_plain(known: Callable[[], Iterable[str]]) -> AsyncIterator[PlainConsole]:
+async def open_plain(known: Callable[[], Mapping[str, Command]]) -> AsyncIterator[PlainConsole]:
     """A plain console on standard input and output."""
     console = PlainConsole(known)
     async with trio.open_nursery() as nursery:

@@ -12,7 +12,7 @@ import math
 import os
 import select
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.widgets import CompletionsToolbar, SearchToolbar, TextArea
 
-from alloy.cli.commands import messages_of
-from alloy.cli.completing import CommandCompleter
+from alloy.cli.commands import Command, messages_of
+from alloy.cli.completing import ChatCompleter
 from alloy.cli.console import nothing_stands
 from alloy.cli.painting import Painter
 from alloy.cli.pieces import Piece
@@ -46,7 +46,7 @@ FOOT = 4  # lines that are never the tail's
 class Screen:
     """A `Console` with an editor. Made by `open_screen`."""
 
-    def __init__(self, known: Callable[[], Iterable[str]], history: Path | None) -> None:
+    def __init__(self, known: Callable[[], Mapping[str, Command]], history: Path | None) -> None:
         self.interactive = True
         # Typed by a person, so unbounded: what is said while an answer comes must not be lost.
         self._typed, self.lines = trio.open_memory_channel[str](math.inf)
@@ -201,7 +201,7 @@ class Screen:
             dont_extend_height=True,
             height=lambda: Dimension(min=1, max=INPUT_LINES),
             prompt=lambda: self._prompt,
-            completer=CommandCompleter(self._known),
+            completer=ChatCompleter(self._known),
             complete_while_typing=Condition(lambda: area.text.startswith("/")),
             history=history,
             accept_handler=self._accept,
@@ -246,11 +246,11 @@ class Screen:
 
 
 @asynccontextmanager
-async def open_screen(known: Callable[[], Iterable[str]], history: Path | None) -> AsyncIterator[Screen]:
+async def open_screen(known: Callable[[], Mapping[str, Command]], history: Path | None) -> AsyncIterator[Screen]:
     """A console with an editor, on the terminal of standard input and output.
 
     Args:
-        known: the names of the commands.
+        known: the commands, by name.
         history: the file of what was typed before; None keeps it in memory.
     """
     screen = Screen(known, history)
