@@ -108,6 +108,12 @@ class Terminal:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.process.send_signal(signal.SIGWINCH)
 
+    def hang_up(self) -> None:
+        """Close the window."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._fd)
+        os.close(nothing)
+
     def echoes(self) -> bool:
         """Whether the terminal is as a shell wants it."""
         return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)

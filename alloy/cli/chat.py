@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+
+import attrs
+import trio
 
 import alloy
 from alloy.cli.actions import ALWAYS
@@ -31,7 +35,12 @@ async def command(options: argparse.Namespace) -> int:
     """
     model = model_for(options)
     tools = [TOOLS[name] for name in options.tools]
-    async with _console(lambda: {action.command.name: action.command for action in ALWAYS}) as console:
+    signals = Signals()
+    async with (
+        _console(lambda: {action.command.name: action.command for action in ALWAYS}) as console,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(signals.heed, console)
         # Whoever sits there is asked; in a pipe `--tools` has said it all, unless `--ask` says otherwise.
         ask = options.ask if options.ask is not None else CHANGING if console.interactive else ()
         agent = agent_for(options, model).evolve(middleware=[alloy.ApproveTools(ask)])
@@ -41,7 +50,30 @@ async def command(options: argparse.Namespace) -> int:
                     console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
                 repl = Repl(Talk(ref=ref, console=console, tools=tools, window=model.card.window), model.name)
                 await repl.run()
-    return repl.code
+        nursery.cancel_scope.cancel(reason="the chat is over")
+    return repl.code if signals.code is None else signals.code
+
+
+@attrs.define(eq=False)
+class Signals:
+    """What the system tells the process: Ctrl-C, or to leave.
+
+    Attributes:
+        code: what the process is to end with; None while nothing told it to leave.
+    """
+
+    code: int | None = None
+
+    async def heed(self, console: Console, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hand them on until cancelled. Kept up to the end: a terminal that goes tells it more than once."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGINT:
+                    console.interrupt()
+                else:
+                    self.code = 128 + number
+                    console.gone.set()
 
 
 @asynccontextmanager

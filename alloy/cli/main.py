@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -38,39 +39,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return USAGE
     logging.basicConfig(format="%(name)s: %(message)s")  # warnings and crash reports, to stderr
+    return _written(_code(options))
+
+
+def _code(options: argparse.Namespace) -> int:
+    """Run the command; what goes wrong is told in a line, and is an exit code."""
     try:
         with sole_error():
-            code = _commands()[options.command](options)
-            sys.stdout.flush()
-            return code
+            return _commands()[options.command](options)
     except KeyboardInterrupt:
-        print("alloy: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _told("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         if options.debug:
             raise
-        return _told(error)
+        what, text = type(error).__name__, printable(str(error))
+        match error:
+            case AlloyError():
+                return _told(f"{what}: {text}", FAILED)
+            case ValueError() | TypeError():
+                return _told(text, USAGE)
+            case OSError():
+                return _told(text, FAILED)
+            case _:
+                return _told(f"a fault of alloy itself: {what}: {text}; --debug shows where", FAILED)
 
 
-def _told(error: Exception) -> int:
-    """Say on standard error what went wrong, and return the exit code."""
-    match error:
-        case AlloyError():
-            print(f"alloy: {type(error).__name__}: {printable(str(error))}", file=sys.stderr)
-            return FAILED
-        case ValueError() | TypeError():
-            print(f"alloy: {printable(str(error))}", file=sys.stderr)
-            return USAGE
-        case OSError():
-            print(f"alloy: {printable(str(error))}", file=sys.stderr)
-            return FAILED
-        case _:
-            what = f"{type(error).__name__}: {printable(str(error))}"
-            print(f"alloy: a fault of alloy itself: {what}; --debug shows where", file=sys.stderr)
-            return FAILED
+def _told(text: str, code: int) -> int:
+    """Say it on standard error, if that is still there."""
+    with suppress(OSError):
+        print(f"alloy: {text}", file=sys.stderr)
+    return code
+
+
+def _written(code: int) -> int:
+    """Write out what waits to be written. Python would complain at the very end if nobody is there to read it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or FAILED
+    return code
 
 
 def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:

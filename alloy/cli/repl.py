@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import trio
 
 import alloy
@@ -49,7 +47,6 @@ class Repl:
             async with self._talk.ref.subscribe(buffer=BUFFER) as events, trio.open_nursery() as nursery:
                 nursery.start_soon(self._show, events)
                 nursery.start_soon(self._heed_interrupts)
-                nursery.start_soon(self._heed_signals)
                 nursery.start_soon(self._leave_when_gone)
                 self._invite()
                 async for line in console.lines:
@@ -165,15 +162,6 @@ class Repl:
     async def _leave_when_gone(self) -> None:
         await self._talk.console.gone.wait()
         self._talk.leave()
-
-    async def _heed_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            async for number in signals:
-                if number == signal.SIGINT:
-                    self._talk.console.interrupt()
-                else:
-                    self.code = 128 + number
-                    self._talk.leave()
 
     async def _heed_interrupts(self) -> None:
         async for _ in self._talk.console.interrupts:

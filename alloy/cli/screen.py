@@ -8,6 +8,7 @@ what it brings comes through Trio's token, what it is to show goes through its l
 from __future__ import annotations
 
 import contextvars
+import errno
 import math
 import os
 import select
@@ -138,8 +139,10 @@ class Screen:
 
         try:
             self._app.run(pre_run=begin, handle_sigint=False, set_exception_handler=False)
-        except EOFError:  # the terminal is gone
-            self._token.run_sync_soon(self.gone.set)
+        except (EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EIO:
+                raise
+            # The terminal is gone; `serve` says so.
 
     def _exit(self) -> None:
         if self._app.is_running and not self._app.is_done:

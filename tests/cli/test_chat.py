@@ -369,3 +369,20 @@ def test_without_the_extra_there_is_a_plain_prompt(tmp_path: Path) -> None:
 
         assert screen.wait_end() == 0
         assert "Traceback" not in screen.text
+
+
+@editor_first
+def test_when_the_terminal_is_gone_the_chat_ends_and_its_tools_with_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
+    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
+        screen.wait_for(READY)
+        screen.type("go" + ENTER)
+        screen.wait_for("→ bash(command=")
+        child = int(wait_file(tmp_path / "pid"))
+        screen.hang_up()
+
+        assert screen.process.wait(PATIENCE) != 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
