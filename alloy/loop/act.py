@@ -48,6 +48,7 @@ class Acting:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # of the batch
     _stopped: Halt | HookError | None = None  # why the batch was ended by us
     _underway: dict[int, _Underway] = attrs.field(factory=dict)  # by the id() of the job
+    _questions: dict[int, list[Slot]] = attrs.field(factory=dict)  # likewise
 
     async def act(self, message: AssistantMessage, *, wrap_up: bool = False) -> Batch | Halt:
         """Vet and run the calls of `message`, the last answer; their results follow it in the history.
@@ -121,6 +122,7 @@ class Acting:
         if running is None:
             raise ToolError(f"the call {job.call.id!r} is over, so it cannot ask {question!r}")
         slot = Slot(run.pending("question", question, job.call), run.means.desks)
+        self._questions.setdefault(id(job), []).append(slot)
         try:
             with running.on_hold():
                 run.emitter.emit(ApprovalRequested, slot.pending)
@@ -146,6 +148,8 @@ class Acting:
             result = await (self._watched(job, run) if hooks.is_watched else run())
         finally:
             working.reset(before)
+            for slot in self._questions.pop(id(job), ()):  # of a thread that was left behind
+                slot.settle(Withdrawn())
         if hooks.has("after_tool_call"):
             result, halt = await hooks.after_tool_call(self.run.state, job.call, result)
             if halt is not None:

@@ -8,7 +8,6 @@ from typing import TypeAlias
 import attrs
 
 from alloy.llm.content import ToolCall
-from alloy.loop.approval import question_of
 from alloy.loop.middleware import Approver, Ask, Middleware
 from alloy.loop.state import RunInfo
 from alloy.tools import Tool
@@ -51,14 +50,14 @@ class ApproveTools(Middleware):
     ) -> None:
         if ask is not None and not callable(ask):
             raise TypeError(f"ask must be callable, or None, got {ask!r}")
-        Ask("", expires=expires)  # its check is ours
+        Ask(expires=expires)  # its check is ours
         self.__attrs_init__(tuple(_flat(which)), ask, expires)
 
     async def before_tool_call(self, run: RunInfo, call: ToolCall) -> Ask | None:
         """Ask, if the call is one of those."""
         if not self._is_meant(run, call):
             return None
-        return Ask(question_of(run.agent_path, call), approver=self.ask, expires=self.expires)
+        return Ask(approver=self.ask, expires=self.expires)
 
     def _is_meant(self, run: RunInfo, call: ToolCall) -> bool:
         if any(which == call.name if isinstance(which, str) else which(call) for which in self.which):

@@ -13,7 +13,7 @@ class HookError(AlloyError):
     """A middleware, `on_event` or a `system_prompt` callable raised, or returned what it may not; see the cause.
 
     Attributes:
-        hook: its name, such as `"before_tool_call"`.
+        hook: its name, such as `"before_tool_call"`; `"ask"` for who was asked to approve of a call.
         middleware: the middleware's class name; empty for a plain callable.
     """
 

@@ -52,7 +52,7 @@ class Ask:
     """Run the call only if somebody approves of it.
 
     Attributes:
-        question: for whoever decides.
+        question: for whoever decides; empty to show the call itself, as it is when all middleware have seen it.
         approver: is asked at once, sync or async: True and `Approve()` let the call run, False and `Deny(…)` do not,
             `Edit(…)` lets it run with other arguments. None to ask whoever watches the agent's `AgentRef.pending`.
         expires: seconds, after which the call is denied; None for no limit.
@@ -61,7 +61,7 @@ class Ask:
         ValueError: `expires` is 0 or less.
     """
 
-    question: str
+    question: str = ""
     approver: Approver | None = attrs.field(default=None, kw_only=True)
     expires: float | None = attrs.field(default=None, kw_only=True)
 

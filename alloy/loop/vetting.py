@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 
@@ -93,14 +93,14 @@ class Vetting:
                         self.run.calls.give_back()
                     case None if vetted.asks or job.tool.approve:
                         if self._problem(place, vetted.call.arguments) is None:  # else it cannot run anyway
-                            self.asks[place] = vetted.asks or (Ask(question_of(state.agent_path, vetted.call)),)
+                            self.asks[place] = vetted.asks or (Ask(),)
         return None
 
     # Whom to ask.
 
     async def _ask_approver(self, place: int, ask: Ask, approver: Approver) -> None:
         """Ask a function, which holds up the run until it answers."""
-        pending = self._pending(place, ask.question, ask.expires)
+        pending = self._pending(place, [ask], ask.expires)
         self.run.emitter.emit(ApprovalRequested, pending)
         fate: Fate = Withdrawn()
         try:
@@ -121,8 +121,7 @@ class Vetting:
                 continue
             limits = [ask.expires for ask in waiting if ask.expires is not None]
             limit = min(limits) if limits else None
-            question = "\n".join(dict.fromkeys(ask.question for ask in waiting))
-            pending = self._pending(place, question, limit)
+            pending = self._pending(place, waiting, limit)
             slots[place] = Slot(pending, self.run.means.desks, partial(self._check, place), limit)
         if slots:
             await self._wait_for_all(slots)
@@ -142,8 +141,12 @@ class Vetting:
             for slot in slots.values():
                 slot.settle(Withdrawn())
 
-    def _pending(self, place: int, question: str, limit: float | None) -> Pending:
-        return self.run.pending("approval", question, self.jobs[place].call, limit)
+    def _pending(self, place: int, asks: Sequence[Ask], limit: float | None) -> Pending:
+        """What is to be decided: of the call as it is now, which a middleware or an approver may have edited."""
+        call = self.jobs[place].call
+        shown = question_of(self.run.state.agent_path, call)
+        questions = dict.fromkeys(ask.question or shown for ask in asks)
+        return self.run.pending("approval", "\n".join(questions), call, limit)
 
     # What becomes of a call.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 
 import attrs
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import alloy
 from alloy import (
@@ -616,3 +619,84 @@ async def test_cancelling_the_root_at_any_moment_leaves_nothing_pending(when: in
         assert await team["mid"].pending() == await team["root"].pending() == ()
         assert (await team["mid"].health()).status == "idle"
     assert result.status in (Status.CANCELLED, Status.COMPLETED)
+
+
+FATES = ("approve", "edit", "deny", "expire", "cancel")
+
+
+@given(fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=6), random=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_decided_in_whatever_order_each_call_gets_what_was_decided_for_it(
+    fates: list[str], random: Random
+) -> None:
+    disk = Disk()
+    batch = [calls("write", id=f"c{n}", path=f"{n}") for n in range(len(fates))]
+    model = ScriptedModel(batch, says("ok"))
+    expected = {
+        "approve": Outcome.OK,
+        "edit": Outcome.OK,
+        "deny": Outcome.DENIED,
+        "expire": Outcome.DENIED,
+        "cancel": Outcome.CANCELLED,
+    }
+
+    async def act() -> alloy.Result:
+        async with alloy.open_agent(agent(model=model, disk=disk, middleware=[AskFor(expires=60)])) as ref:
+            request = await ref.send_message("go")
+            pending = await asked(ref, len(fates))
+            order = list(enumerate(fates))
+            random.shuffle(order)
+            for number, (place, fate) in enumerate(order):
+                await trio.sleep(random.random())
+                await one_fate(ref, place, pending[f"{place}"], fate)
+                undecided = [f for _, f in order[: number + 1] if f == "expire"] + [f for _, f in order[number + 1 :]]
+                assert len(await ref.pending()) == len(undecided)
+                assert disk.done == [] or not undecided
+            return await ref.result(request)
+
+    async def one_fate(ref: AgentRef, place: int, pending: Pending, fate: str) -> None:
+        match fate:
+            case "approve":
+                await ref.decide(pending.id, Approve())
+            case "edit":
+                await ref.decide(pending.id, Edit({"path": f"{place}!"}))
+            case "deny":
+                await ref.decide(pending.id, Deny())
+            case "cancel":
+                assert await ref.cancel_tool(f"c{place}")
+
+    result = trio.run(act, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    assert [outcome for outcome, _ in told(model)] == [expected[fate] for fate in fates]
+    assert [record.outcome for record in result.tool_calls] == [expected[fate] for fate in fates]
+    paths = {"approve": "{}", "edit": "{}!"}
+    assert disk.done == [paths[fate].format(n) for n, fate in enumerate(fates) if fate in paths]
+
+
+async def test_a_tool_in_a_thread_may_ask_and_be_cancelled() -> None:
+    def asks(ctx: ToolContext) -> str:
+        """Ask."""
+        return trio.from_thread.run(ctx.ask, "which colour?")
+
+    send, receive = trio.open_memory_channel[alloy.Event](100)
+
+    def watch(event: alloy.Event) -> None:
+        if isinstance(event, alloy.ApprovalRequested | alloy.ApprovalDecided):
+            send.send_nowait(event)
+
+    model = ScriptedModel(calls("asks", id="c1"), calls("asks", id="c2"), says("ok"))
+    async with alloy.open_agent(Agent(model=model, tools=[asks])) as ref:
+        request = await ref.send_message("go", on_event=watch)
+        first = await receive.receive()
+        assert isinstance(first, alloy.ApprovalRequested)
+        await ref.decide(first.pending.id, Answer("red"))
+        await receive.receive()
+        await receive.receive()
+        assert await ref.cancel_tool("c2")
+        await ref.result(request)
+        last = await receive.receive()
+
+        assert await ref.pending() == ()
+    assert isinstance(last, alloy.ApprovalDecided)
+    assert told(model, 1) == [(Outcome.OK, "red")]
+    assert told(model, 2)[0][0] is Outcome.CANCELLED

@@ -96,6 +96,35 @@ def scripted_job(folder: Path) -> Callable[[list[Any]], Awaitable[None]]:
     return job
 
 
+async def paused_job(seen: list[Any]) -> None:
+    """A member asks another, whose calls need approval and whose tool has a question; no desk keeps anything."""
+
+    @alloy.tool(approve=True)
+    async def paint(ctx: alloy.ToolContext) -> str:
+        """Paint."""
+        return await ctx.ask("which colour?")
+
+    inner = ScriptedModel([calls("paint"), calls("paint")], says("painted"), name="inner")
+    outer = ScriptedModel(calls("inner", prompt="paint"), says("done"), name="outer")
+    members = {
+        "inner": alloy.Agent(model=inner, tools=[paint]),
+        "outer": alloy.Agent(model=outer, tools=[alloy.as_tool("inner")]),
+    }
+    team = alloy.Team(members, drain=0.0)
+    try:
+        async with team, team["outer"].stream_chat("go") as stream:
+            seen.append(stream)
+            async for event in stream:
+                if isinstance(event, alloy.ApprovalRequested):
+                    if event.pending.kind == "approval":
+                        await team["outer"].decide(event.pending.id, alloy.Approve())
+                    else:
+                        await team["inner"].decide(event.pending.id, alloy.Answer("red"))
+            assert (await stream.result()).text == "done"
+    finally:
+        assert [ref._state.desk.slots for ref in team.values()] == [{}, {}]
+
+
 def http_job(name: str, folder: Path) -> Callable[[list[Any]], Awaitable[None]]:
     """Two turns at a vendor on a real socket, with a file read in between."""
 
@@ -133,6 +162,15 @@ def test_a_scripted_run_can_be_cancelled_at_every_step(folder: Path, exhaustive:
         run_cancelled_at(step, scripted_job(folder))
         assert not [path for path in folder.iterdir() if path.name not in ("a.txt", ".alloy")]
         assert (folder / "a.txt").read_text() in ("hello\n", "old\n", "new\n")
+
+
+@pytest.mark.parametrize("exhaustive", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_that_waits_for_decisions_can_be_cancelled_at_every_step(exhaustive: bool) -> None:
+    total = run_cancelled_at(None, paused_job)
+    assert total > 100
+
+    for step in steps_to_try(total, exhaustive=exhaustive):
+        run_cancelled_at(step, paused_job)
 
 
 @pytest.mark.parametrize("exhaustive", [False, pytest.param(True, marks=pytest.mark.slow)])

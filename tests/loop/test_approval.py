@@ -330,3 +330,25 @@ def test_approve_tools_that_cannot_work_is_refused() -> None:
 def test_equal_approve_tools_are_one_and_the_same_to_a_sub_agent() -> None:
     assert alloy.ApproveTools("add", expires=5) == alloy.ApproveTools(["add"], expires=5)
     assert alloy.ApproveTools("add") != alloy.ApproveTools("add", expires=5)
+
+
+async def test_whoever_decides_sees_the_call_as_it_will_run() -> None:
+    class Doubles(Middleware):
+        async def before_tool_call(self, run: RunInfo, call: ToolCall) -> Edit:
+            return Edit({"a": 2, "b": 4})
+
+    questions: list[str] = []
+
+    def edits(pending: Pending) -> Edit:
+        questions.append(pending.question)
+        return Edit({"a": 3, "b": 6})
+
+    def approves(pending: Pending) -> bool:
+        questions.append(pending.question)
+        return True
+
+    middleware = [alloy.ApproveTools("add", ask=edits), alloy.ApproveTools("add", ask=approves), Doubles()]
+    (result,) = await told(calls("add", a=1, b=2), middleware=middleware)
+
+    assert questions == ["agent: add(a=2, b=4)?", "agent: add(a=3, b=6)?"]
+    assert result.text == "9"
