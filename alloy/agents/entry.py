@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextvars import Context
 from typing import Any
@@ -67,6 +68,7 @@ class Entry:
     Attributes:
         caller: the run that asks; None from outside any run.
         asked_in: the context of the task that asks, until it is done.
+        ends_by: by Trio's clock: until then it may wait for its turn.
         scope: of its run, once that is on.
     """
 
@@ -75,6 +77,7 @@ class Entry:
     options: PerRun
     caller: Working | None = None
     asked_in: Context | None = None
+    ends_by: float = math.inf
     scope: trio.CancelScope | None = None
     done: trio.Event = attrs.field(factory=trio.Event)
     _result: Result[Any] | None = None

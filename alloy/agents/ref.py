@@ -33,6 +33,7 @@ from alloy.agents.requests import (
 from alloy.agents.run_graph import waiting_for
 from alloy.agents.session_state import SessionState
 from alloy.errors import sole_error
+from alloy.llm.budget import current_budget, together
 from alloy.llm.message import Message, Prompt, as_user_message, mint
 from alloy.llm.provider import Model
 from alloy.llm.usage import Usage
@@ -316,11 +317,16 @@ class AgentRef(Generic[Out]):
         caller = working.get()
         if caller is not None:
             deeper(caller.agent_path, self.name)
+        own = per_run(options, self._state.agent, *watchers)
+        budget = together(current_budget.get(), own.budget)
+        if budget is not None:
+            budget.start()
         return Entry(
             id=request_id or mint("req"),
             prompt=as_user_message(prompt),
-            options=per_run(options, self._state.agent, *watchers),
+            options=own,
             caller=caller,
+            ends_by=math.inf if budget is None else budget.deadline,
             asked_in=copy_context(),
         )
 

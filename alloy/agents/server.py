@@ -43,7 +43,7 @@ from alloy.llm.message import Message, UserMessage, as_user_message, mint
 from alloy.loop.events import Event
 from alloy.loop.means import connect_all
 from alloy.loop.middleware import Halt, Hooks
-from alloy.loop.result import Result, Status
+from alloy.loop.result import Status
 from alloy.loop.session import Session
 
 _log = logging.getLogger("alloy.agents")
@@ -235,20 +235,8 @@ class AgentServer(otp.Server):
             if entry.scope is not None:
                 entry.scope.cancel(reason="AgentRef.cancel()")
             return unsent
-        state.queue.remove(entry)
-        entry.finish(self._never_run(entry))
-        state.settle(entry)
+        state.take_out(entry, Status.CANCELLED)
         return (entry.prompt,)
-
-    def _never_run(self, entry: Entry) -> Result[Any]:
-        state = self.state
-        return Result(
-            status=Status.CANCELLED,
-            messages=state.history(),
-            agent=state.agent.name,
-            session_id=state.id,
-            request_id=entry.id,
-        )
 
 
 def _is_final(reason: otp.ExitReason) -> bool:

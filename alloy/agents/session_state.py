@@ -168,13 +168,16 @@ class SessionState:
     def withdraw(self, entry: Entry) -> None:
         """Whoever asked is not interested any more: take the request out, or stop its run."""
         if entry in self.queue:
-            self.queue.remove(entry)
-            entry.finish(
-                Result(status=Status.CANCELLED, messages=self.messages, session_id=self.id, request_id=entry.id)
-            )
-            self.settle(entry)
+            self.take_out(entry, Status.CANCELLED)
         elif entry.scope is not None:
             entry.scope.cancel(reason="the request was withdrawn")
+
+    def take_out(self, entry: Entry, status: Status) -> None:
+        """A request that waits will never run; this is how it ends."""
+        self.queue.remove(entry)
+        messages, agent = self.history(), self.agent.name
+        entry.finish(Result(status=status, messages=messages, agent=agent, session_id=self.id, request_id=entry.id))
+        self.settle(entry)
 
     # Its server, through the incarnations.
 
@@ -218,9 +221,15 @@ class SessionState:
                 raise otp.ServerExited(self.ref or self, self.over)
 
     async def wait_done(self, entry: Entry) -> None:
-        """Wait until a request has its outcome, or nobody is left to give it one."""
+        """Wait until a request has its outcome, or nobody is left to give it one.
+
+        One whose seconds are over while it waits for its turn ends there.
+        """
         while not entry.done.is_set():
-            await self._wait_change(entry.done)
+            with trio.move_on_at(entry.ends_by if entry in self.queue else math.inf) as turn:
+                await self._wait_change(entry.done)
+            if turn.cancelled_caught and entry in self.queue:
+                self.take_out(entry, Status.DEADLINE)
 
     async def _wait_change(self, done: trio.Event | None = None) -> None:
         """Wait for the next incarnation, or for the supervisor's end, which closes this; or for `done`."""

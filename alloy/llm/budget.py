@@ -95,7 +95,7 @@ class Budget:
         usd: money. Models whose price is not known are refused.
         tokens: input and output together, cached ones included.
         tool_calls: tools that begin to run.
-        seconds: from when the block is entered, or from the first run that it is given to.
+        seconds: from when the block is entered, or from the first run or request that it is given to.
 
     Raises:
         TypeError: a limit is no number.
@@ -179,9 +179,10 @@ class Budget:
         return any(budget._is_spent() for budget in self.line)
 
     def start(self) -> None:
-        """Its seconds count from now, unless they do already."""
-        if self._started is None:
-            self._started = _Moment.now()
+        """The seconds of the line count from now, unless they do already."""
+        for budget in self.line:
+            if budget._started is None:
+                budget._started = _Moment.now()
 
     async def reserve(self, amount: Amount) -> None:
         """Set aside what a model call may use; waits while calls under way may use up what is left.

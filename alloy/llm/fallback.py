@@ -17,6 +17,7 @@ from alloy.llm.errors import (
     ContentRejected,
     ContextTooLong,
     ProviderError,
+    RateLimited,
     RequestTooLarge,
     StaleReasoning,
     UnsupportedFeature,
@@ -38,6 +39,11 @@ def may_fall_back(error: ProviderError, retry: Retry) -> bool:
     if isinstance(error, _EVERYWHERE):
         return False
     return not error.delivered or retry.on_partial == "restart"
+
+
+def _is_our_own(error: ProviderError) -> bool:
+    """Our limiter had no place in time for this request, which says nothing of the model."""
+    return isinstance(error, RateLimited) and not error.sent
 
 
 @attrs.frozen
@@ -89,7 +95,7 @@ class Chain:
         """Choose whom to ask after the model of the moment has failed; None to ask nobody."""
         if len(self.models) == 1 or not may_fall_back(error, retry):
             return None
-        if not isinstance(error, _OF_THIS_REQUEST):
+        if not isinstance(error, _OF_THIS_REQUEST) and not _is_our_own(error):
             self._breaker(self._place).trip(error)
         if self._place + 1 == len(self.models):
             error.others = (*error.others, *self.failures)

@@ -147,8 +147,7 @@ class Run:
         """What ends with the seconds of the budget, which begin to count here if they have not yet."""
         if (budget := self.state.budget) is None:
             return trio.CancelScope()
-        for one in budget.line:
-            one.start()
+        budget.start()
         return trio.CancelScope(deadline=budget.deadline)
 
     def finish(self, end: End) -> Result[Any]:

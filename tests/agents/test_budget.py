@@ -123,6 +123,27 @@ async def test_a_run_whose_seconds_end_while_it_waits_for_an_agent_takes_its_req
     assert after.text == "free again"
 
 
+@pytest.mark.parametrize("how", ["around", "given"])
+async def test_a_request_whose_seconds_end_while_it_waits_for_its_turn_ends_there(
+    how: str, autojump_clock: MockClock
+) -> None:
+    async with alloy.open_agent(Agent(model=ScriptedModel(hangs(), says("ok")))) as ref:
+        busy = await ref.send_message("go")
+        start = trio.current_time()
+        if how == "around":
+            with Budget(seconds=5):
+                late = await ref.chat("go")
+        else:
+            late = await ref.chat("go", budget=Budget(seconds=5))
+        ended = trio.current_time()
+        await ref.cancel(busy)
+        free = await ref.chat("go", budget=Budget(seconds=5))
+
+    assert (late.status, late.turns) == (Status.DEADLINE, 0)
+    assert ended - start == 5
+    assert free.status is Status.COMPLETED
+
+
 async def test_what_is_said_to_an_idle_agent_draws_from_its_budget_and_the_speakers() -> None:
     budget = Budget()
     async with alloy.open_agent(helper(), budget=budget) as ref:

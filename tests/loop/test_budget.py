@@ -251,6 +251,23 @@ async def test_a_place_at_the_limiter_that_cannot_come_in_time_is_not_waited_for
     assert not e.value.sent
 
 
+async def test_without_a_place_in_time_the_next_model_is_asked_and_the_first_is_not_blamed(
+    autojump_clock: MockClock,
+) -> None:
+    limiter = alloy.Limiter({"scripted": alloy.Rate(requests_per_minute=1)})
+    first, second = ScriptedModel(says("1"), says("3"), name="first"), ScriptedModel(says("2"), name="second")
+    second.account = "another"
+    async with alloy.HTTP(limiter=limiter) as http:
+        with Budget(seconds=100):
+            one = await alloy.run("go", model=[first, second], http=http)
+            with Budget(seconds=10):
+                two = await alloy.run("go", model=[first, second], http=http)
+            three = await alloy.run("go", model=[first, second], http=http)
+
+    assert [result.text for result in (one, two, three)] == ["1", "2", "3"]
+    assert three.duration == 60
+
+
 # Prices.
 
 
