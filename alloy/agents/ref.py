@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import copy_context
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import attrs
 import trio
@@ -40,12 +40,14 @@ from alloy.llm.usage import Usage
 from alloy.loop.approval import Decision, Pending
 from alloy.loop.delegate import deeper
 from alloy.loop.emitter import Watcher
+from alloy.loop.form import Form
 from alloy.loop.means import working
 from alloy.loop.result import Out, Result, Status
 from alloy.loop.session import Session
 from alloy.loop.stream import Outbox, Stream
 
 _T = TypeVar("_T")
+_O = TypeVar("_O")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -87,13 +89,30 @@ class AgentRef(Generic[Out]):
 
     # What is asked of it.
 
+    @overload
+    async def chat(
+        self,
+        prompt: Prompt,
+        *,
+        output: type[_O] | Form[_O],
+        timeout: float | None = None,  # noqa: ASYNC109
+        **options: Any,
+    ) -> Result[_O]: ...
+    @overload
+    async def chat(
+        self,
+        prompt: Prompt,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+        **options: Any,
+    ) -> Result[Out]: ...
     async def chat(
         self,
         prompt: Prompt,
         *,
         timeout: float | None = None,  # noqa: ASYNC109  # as otp.call has it
         **options: Any,
-    ) -> Result[Out]:
+    ) -> Result[Any]:
         """Have it work on a prompt, and wait for the result. Cancelling the wait withdraws or stops the request.
 
         Args:
@@ -131,8 +150,14 @@ class AgentRef(Generic[Out]):
                 if not entry.done.is_set():
                     self._state.withdraw(entry)
 
+    @overload
+    def stream_chat(
+        self, prompt: Prompt, *, output: type[_O] | Form[_O], **options: Any
+    ) -> AbstractAsyncContextManager[Stream[_O]]: ...
+    @overload
+    def stream_chat(self, prompt: Prompt, **options: Any) -> AbstractAsyncContextManager[Stream[Out]]: ...
     @asynccontextmanager
-    async def stream_chat(self, prompt: Prompt, **options: Any) -> AsyncIterator[Stream[Out]]:
+    async def stream_chat(self, prompt: Prompt, **options: Any) -> AsyncIterator[Stream[Any]]:
         """Have it work on a prompt, and watch. The block owns the request: leaving it early stops the run.
 
         Raises:

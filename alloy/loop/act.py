@@ -175,8 +175,9 @@ class Acting:
             assert job.tool is not None
             underway.work = ToolWork(call=job.call, tool=job.tool)
             underway.blocks.enter_context(run.hooks.around(run.state, underway.work))
-        run.state.calls_started += 1
-        run.calls.started()
+        if run.state.counts(job):
+            run.state.calls_started += 1
+            run.calls.started()
         run.emitter.emit(ToolStarted, job.call, job.edited_from)
 
     def finished(self, job: Job, result: ToolResult, duration: float) -> None:

@@ -78,7 +78,7 @@ def as_tool(target: Target, *, name: str | None = None, description: str | None 
             why = f": {result.reason}" if result.reason else ""
             said = f"; it said: {result.text}" if result.text else ""
             raise ToolError(f"{called} did not finish ({result.status!s}{why}){said}")
-        return json_text(result.output) if result.has_output else result.text
+        return told(result)
 
     return tool(
         ask,
@@ -86,6 +86,11 @@ def as_tool(target: Target, *, name: str | None = None, description: str | None 
         description=description or f"Ask the agent {called!r} to work on something, and get its answer.",
         concurrent=True,
     )
+
+
+def told(result: Result[Any]) -> str:
+    """What another agent is told of a result: its output as JSON, or its text where there is none."""
+    return json_text(result.output) if result.has_output else result.text
 
 
 def handoff_to(agent: Agent[Any], *, name: str | None = None) -> Tool:

@@ -120,9 +120,10 @@ def output_tool(tp: Any) -> Tool:
         TypeError: JSON cannot hold the type.
     """
     try:
-        return tool_of_type(tp, name=OUTPUT_TOOL, description=_DESCRIPTION, function=_accept)
+        made = tool_of_type(tp, name=OUTPUT_TOOL, description=_DESCRIPTION, function=_accept)
     except TypeError as error:
         raise TypeError(f"output: {error}") from error
+    return attrs.evolve(made, replay="safe")  # it does nothing that could be done twice
 
 
 async def _accept(value: Any) -> str:

@@ -176,6 +176,11 @@ class State:
         """The records so far, in the order of the calls."""
         return [*self.records, *(self.batch_records[place] for place in sorted(self.batch_records))]
 
+    def counts(self, job: Job) -> bool:
+        """Whether limits on tool calls are for this one: not if it gives the output, which may come as text as well."""
+        goal = self.agent.goal
+        return goal is None or goal.tool is None or job.tool is not goal.tool
+
     def calls_left(self) -> int | None:
         """How many more tool calls may run; None for no limit."""
         limit = self.agent.limits.max_tool_calls

@@ -75,11 +75,11 @@ class Vetting:
                 self._settle(place, Outcome.NOT_STARTED)
             elif message.stop.reason is StopReason.MAX_TOKENS and call is message.content[-1]:
                 self._settle(place, Outcome.NOT_STARTED, _CUT)
-            elif left is not None and sum(job.settled is None for job in self.jobs[:-1]) >= left:
+            elif left is not None and state.counts(job) and self._running() > left:
                 self._settle(place, Outcome.NOT_STARTED, _OVER.format(limit=state.agent.limits.max_tool_calls))
             elif job.tool is None or call.parse_error is not None:
                 continue  # the executor says what is wrong with it
-            elif not self.run.calls.reserve():
+            elif state.counts(job) and not self.run.calls.reserve():
                 self._settle(place, Outcome.NOT_STARTED, _SPENT)
             else:
                 vetted = await self.run.hooks.before_tool_call(state, call)
@@ -90,11 +90,16 @@ class Vetting:
                         return halt
                     case Block(reason):
                         self._settle(place, Outcome.BLOCKED, f"blocked: {reason}")
-                        self.run.calls.give_back()
+                        if state.counts(job):
+                            self.run.calls.give_back()
                     case None if vetted.asks or job.tool.approve:
                         if self._problem(place, vetted.call.arguments) is None:  # else it cannot run anyway
                             self.asks[place] = vetted.asks or (Ask(),)
         return None
+
+    def _running(self) -> int:
+        """How many of the calls that count are to run, as it looks now."""
+        return sum(job.settled is None and self.run.state.counts(job) for job in self.jobs)
 
     # Whom to ask.
 

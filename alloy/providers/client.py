@@ -117,7 +117,8 @@ class VendorModel:
 
     def holds_to(self, schema: Mapping[str, JSON]) -> bool:
         """See `alloy.llm.provider.Model.holds_to`."""
-        return self.profile.output == "schema" and is_enforceable(schema)
+        profile = self.profile
+        return profile.output == "schema" and profile.output_format == "json_schema" and is_enforceable(schema)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:

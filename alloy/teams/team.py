@@ -20,6 +20,7 @@ from alloy.errors import AlloyError, closest_of
 from alloy.llm.message import Prompt, mint
 from alloy.llm.usage import Usage
 from alloy.loop.agent import Agent
+from alloy.loop.delegate import told
 from alloy.loop.emitter import Tape
 from alloy.loop.errors import unknown_member
 from alloy.loop.result import Result, Status
@@ -237,7 +238,9 @@ class Team(Mapping[str, AgentRef[Any]]):
         return {name: results[name] for name in refs}
 
     async def handoff(self, names: Sequence[str], prompt: Prompt) -> Result[Any]:
-        """Have members work one after the other, each on the text of the one before; returns the last result.
+        """Have members work one after the other, each on what the one before came to; returns the last result.
+
+        That is its text, or its output as JSON.
 
         It ends with the first that does not complete.
 
@@ -253,7 +256,7 @@ class Team(Mapping[str, AgentRef[Any]]):
         for ref in others:
             if result.status is not Status.COMPLETED:
                 break
-            result = await ref.chat(result.text or NO_TEXT)
+            result = await ref.chat(told(result) or NO_TEXT)
         return result
 
     # Members.

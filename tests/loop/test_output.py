@@ -15,7 +15,7 @@ import alloy
 from alloy import Form, Outcome, Request, Status, StopInfo, StopReason
 from alloy.llm.scripted import Calls, Says, Step
 from alloy.loop.output import OUTPUT_TOOL
-from alloy.testing import ScriptedModel, calls, calls_raw, says
+from alloy.testing import ScriptedModel, calls, calls_raw, fails, says
 
 
 @attrs.frozen
@@ -442,3 +442,69 @@ async def test_middleware_may_take_the_output_tool_away_and_then_it_cannot_be_ca
 
     assert [record.outcome for record in result.tool_calls] == [Outcome.UNKNOWN_TOOL, Outcome.OK]
     assert result.output == 2
+
+
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+async def test_giving_the_output_is_no_tool_call_for_the_limits() -> None:
+    model = ScriptedModel([calls("add", a=1, b=1), calls("add", a=2, b=2), answers(value=3)])
+
+    result = await alloy.run("x", model=model, tools=[add], output=int, limits=alloy.Limits(max_tool_calls=1))
+
+    assert [record.outcome for record in result.tool_calls] == [Outcome.OK, Outcome.NOT_STARTED, Outcome.OK]
+    assert (result.status, result.output) == (Status.COMPLETED, 3)
+
+
+async def test_nor_for_a_budget() -> None:
+    with alloy.Budget(tool_calls=1) as budget:
+        result = await alloy.run(
+            "x", model=ScriptedModel(calls("add", a=1, b=1), answers(value=2)), tools=[add], output=int
+        )
+        again = await alloy.run("x", model=ScriptedModel(answers(value=3)), tools=[add], output=int)
+
+    assert (result.output, again.output) == (2, 3)
+    assert budget.remaining()["tool_calls"] == 0
+
+
+class NoAnswers(alloy.Middleware):
+    async def before_tool_call(self, run: alloy.RunInfo, call: alloy.ToolCall) -> alloy.Block | alloy.Edit | None:
+        if run.turn == 1:
+            return alloy.Block("think again")
+        return alloy.Edit({"value": 4}) if call.name == OUTPUT_TOOL else None
+
+
+async def test_middleware_may_block_and_edit_the_output() -> None:
+    model = ScriptedModel(answers(value=1), answers(value=2))
+
+    with alloy.Budget(tool_calls=1):
+        result = await alloy.run("x", model=model, output=int, middleware=[NoAnswers()])
+
+    assert [record.outcome for record in result.tool_calls] == [Outcome.BLOCKED, Outcome.OK]
+    assert result.output == 4
+
+
+async def test_a_chain_of_models_is_asked_in_one_way() -> None:
+    busy = alloy.Overloaded("busy")
+    held, free = Held(fails(busy), name="held"), ScriptedModel(answers(value=1), name="free")
+    both = Held(fails(busy), name="a"), Held(says('{"value": 2}'), name="b")
+
+    mixed = await alloy.run("x", model=[held, free], output=int, retry=alloy.Retry(attempts=1))
+    alike = await alloy.run("x", model=both, output=int, retry=alloy.Retry(attempts=1))
+
+    assert (mixed.output, mixed.model) == (1, "scripted:free")
+    assert (alike.output, alike.model) == (2, "scripted:b")
+    assert [len(request.tools) for model in (held, free, *both) for request in model.requests] == [1, 1, 0, 0]
+
+
+async def test_a_team_hands_an_output_on_as_json() -> None:
+    geo = alloy.Agent(model=ScriptedModel([says("so:"), answers(name="Oslo", people=7)]), output=City)
+    writer = ScriptedModel(says("Oslo is small."))
+
+    async with alloy.Team({"geo": geo, "writer": alloy.Agent(model=writer)}) as team:
+        result = await team.handoff(["geo", "writer"], "Where?")
+
+    assert result.text == "Oslo is small."
+    assert json.loads(writer.requests[0].messages[0].text) == {"name": "Oslo", "people": 7}  # type: ignore[union-attr]

@@ -123,5 +123,6 @@ def test_which_models_are_held_to_a_schema(spec: str, held: bool) -> None:
 
     assert model.holds_to(schema_of(Flat)) is held
     assert not model.holds_to(schema_of(Bounded))
-    assert alloy.model(spec, api_key="k", output="schema").holds_to(schema_of(Flat))
+    assert alloy.model(spec, api_key="k", output="schema", output_format="json_schema").holds_to(schema_of(Flat))
+    assert not alloy.model(spec, api_key="k", output="schema", output_format="json_object").holds_to(schema_of(Flat))
     assert not alloy.model(spec, api_key="k", output="tool").holds_to(schema_of(Flat))

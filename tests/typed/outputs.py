@@ -75,6 +75,11 @@ async def servers(weather: alloy.Agent[Weather]) -> None:
     async with alloy.open_agent(weather) as ref:
         assert_type(ref, alloy.AgentRef[Weather])
         assert_type(await ref.chat("x"), alloy.Result[Weather])
+        assert_type(await ref.chat("x", output=Point, timeout=1.0), alloy.Result[Point])
+        assert_type(await ref.chat("x", output=alloy.Form[int | str]()), alloy.Result[int | str])
+        async with ref.stream_chat("x") as stream, ref.stream_chat("x", output=Point) as points:
+            assert_type(stream, alloy.Stream[Weather])
+            assert_type(points, alloy.Stream[Point])
 
 
 def tools_by_turn(run: alloy.RunInfo) -> list[alloy.Tool]:
