@@ -18,7 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("node"), reason="the fake server needs node")
-@pytest.mark.parametrize("measure", ["loop", "stream", "parallel", "batch", "import", "idle", "servers"])
+@pytest.mark.parametrize("measure", ["loop", "stream", "parallel", "batch", "import", "idle", "servers", "store"])
 def test_a_measure_gives_a_row_with_a_ratio(measure: str) -> None:
     done = run(measure, "--pairs", "1")
 

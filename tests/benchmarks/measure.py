@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -167,6 +168,35 @@ async def idle(side: Any) -> float:
     return (resident_kib() - before) / 10_000
 
 
+TEXT = "A line of a file that a tool has read.\n" * 8  # what is committed
+
+
+async def commit(side: Any, times: int = 2000) -> float:
+    """The median of the wall time of one commit."""
+    costs: list[float] = []
+    async with side.commits("process", 1) as (one,):
+        for _ in range(times):
+            begun = time.perf_counter()
+            await one(TEXT)
+            costs.append(time.perf_counter() - begun)
+    return statistics.median(costs) * 1e6
+
+
+async def commits_power(side: Any, sessions: int = 50, times: int = 40) -> float:
+    import trio
+
+    async def run(one: Callable[[str], Awaitable[object]]) -> None:
+        for _ in range(times):
+            await one(TEXT)
+
+    async with side.commits("power", sessions) as commits:
+        with Clock() as clock:
+            async with trio.open_nursery() as nursery:
+                for one in commits:
+                    nursery.start_soon(run, one)
+    return clock.wall / (sessions * times) * 1e6
+
+
 def resident_kib() -> int:
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
@@ -195,6 +225,8 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "servers": servers,
     "servers_running": servers_running,
     "servers_idle": servers_idle,
+    "commit": commit,
+    "commits_power": commits_power,
     "agents_10": lambda side: agents(side, 10),
     "agents_300": lambda side: agents(side, 300),
     "agents_1000": lambda side: agents(side, 1000),

@@ -6,8 +6,9 @@ the ratios pair by pair: only the ratio means something on another machine.
 
 `floor` is a hand-written loop on httpx.AsyncClient, trio and stdlib json (`floor.py`); `alloy` is the
 public API (`subject.py`); many at once compare with the same loop over a free list of connections
-(`freelist.py`). Instructions are counted by callgrind (Debian: valgrind): hardly moved by a busy machine,
-but without the kernel's work.
+(`freelist.py`), and the commits of a store with bare inserts (`inserts.py`), in the folder for temporary
+files, which should be on a disk. Instructions are counted by callgrind (Debian: valgrind): hardly moved
+by a busy machine, but without the kernel's work.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ STAGES: dict[str, list[Row]] = {
         ),
         Row("the same: KiB of each while it runs", "servers_running", other="freelist", pairs=3),
         Row("alloy, idle agent server against an Agent: KiB", "servers_idle", "idle", "subject", pairs=3),
+    ],
+    "store": [
+        Row("a commit that survives the process, against a bare insert: p50 wall µs", "commit", other="inserts"),
+        Row(
+            "50 sessions that survive a power cut, against one insert per fsync: wall µs per commit",
+            "commits_power",
+            other="inserts",
+        ),
     ],
 }
 

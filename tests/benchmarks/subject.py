@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -15,7 +17,9 @@ from alloy.agents import agent_ref
 from alloy.api import Connections
 from alloy.loop.emitter import Tape
 from alloy.loop.means import Means
+from alloy.loop.records import CallSettled
 from alloy.loop.turn import Run
+from alloy.stores import Journal, SQLiteStore
 from alloy.tools import Executor
 from task import PROMPT, SYSTEM, history_texts
 
@@ -98,6 +102,20 @@ class Subject:
 
         async with otp.open_system(otp.Supervisor(children=specs)):
             yield [partial(ask, spec) for spec in specs]
+
+    @asynccontextmanager
+    async def commits(self, durability: Any, sessions: int) -> AsyncIterator[list[Callable[[str], Awaitable[object]]]]:
+        """A function for each session, which commits a tool's result."""
+
+        async def commit(journal: Journal, text: str) -> None:
+            result = alloy.ToolResult(text, call_id="call_1", name="read")
+            await journal.append(CallSettled(run_id="run_0123456789abcdef", call_id="call_1", result=result))
+
+        async with AsyncExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            store = await opened.enter_async_context(SQLiteStore(folder / "sessions.db", durability=durability))
+            names = [f"session-{number}" for number in range(sessions)]
+            yield [partial(commit, await opened.enter_async_context(store.open(name))) for name in names]
 
     async def _run(self, model: str, tool: Any, history: int = 0) -> str:
         result = await alloy.run(
