@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from alloy.cli import chat, demo, models, run
+from alloy.cli import chat, demo, models, run, sessions
 from alloy.cli.agent import CHANGING, TOOLS, tool_names
 from alloy.cli.exits import FAILED, INTERRUPTED, USAGE
 from alloy.cli.text import printable
@@ -90,6 +90,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
         "chat": lambda options: trio.run(chat.command, options),
         "demo": lambda options: trio.run(demo.command),
         "models": models.command,
+        "sessions": lambda options: trio.run(sessions.command, options),
     }
 
 
@@ -126,7 +127,22 @@ def _parser() -> argparse.ArgumentParser:
         "models", help="whom one can ask, whether there is a key, and what they cost", parents=[every], **looks
     )
     known.add_argument("--json", action="store_true", help="print one JSON array instead")
+    _add_sessions(commands.add_parser("sessions", help="what is kept, and what is in it", parents=[every], **looks))
     return parser
+
+
+def _add_sessions(kept: argparse.ArgumentParser) -> None:
+    kept.add_argument(
+        "--store", metavar="PATH", help=f"a folder of sessions, or a database (*{', *'.join(sessions.DATABASES)})"
+    )
+    actions = kept.add_subparsers(dest="action", metavar="action", title="actions (default: list them)")
+    show = actions.add_parser("show", help="print the conversation")
+    show.add_argument("--whole", action="store_true", help="with the results of tools in full")
+    export = actions.add_parser("export", help="print all of it as JSON")
+    for action in (show, export):
+        action.add_argument("id")
+    taken_up = actions.add_parser("import", help="take up what was exported, and print its id")
+    taken_up.add_argument("file", nargs="?", default="-", help="'-' or nothing reads standard input")
 
 
 def _every_command() -> argparse.ArgumentParser:

@@ -143,8 +143,7 @@ class JSONLStore(EntryStore[_Lease]):
         return await self._writing().call(lambda: self._create(session_id, stored))
 
     def _create(self, session_id: str, stored: Stored) -> bool:
-        text = lines.header(session_id, stored.created_at)
-        text += lines.commit(1, stored.entries) if stored.entries else b""
+        text = lines.header(session_id, stored)
         path = self._path(session_id)
         with _failing(f"make session {session_id!r}"), _opened(path, os.O_CREAT) as file:
             if lines.parse(_content(file), path.name) is not None:

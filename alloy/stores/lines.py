@@ -45,9 +45,10 @@ class File:
         return Stored(created_at=self.created_at, entries=self.entries)
 
 
-def header(session_id: str, created_at: float) -> bytes:
-    """The first line."""
-    return _line(0, {"kind": FORMAT, "v": VERSION, "id": session_id, "created_at": created_at})
+def header(session_id: str, stored: Stored) -> bytes:
+    """The first line; what a session is made with is in it, so that it is made with all of that or not at all."""
+    fields = {"kind": FORMAT, "v": VERSION, "id": session_id, "created_at": stored.created_at}
+    return _line(0, {**fields, "entries": list(stored.entries)} if stored.entries else fields)
 
 
 def commit(number: int, entries: Sequence[Raw]) -> bytes:
@@ -111,7 +112,7 @@ def _begin(made: Mapping[str, JSON], place: str) -> File:
         raise _corrupt(place, 1, "it does not begin a session")
     if (version := made.get("v")) != VERSION:
         raise UnknownVersion(f"{place} is of version {version!r}; this alloy reads {VERSION}", version=version)
-    return File(id=made["id"], created_at=made["created_at"])
+    return File(id=made["id"], created_at=made["created_at"], entries=list(made.get("entries", ())))
 
 
 def check_id(file: File, session_id: str, place: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from alloy import CorruptStore, StoreError, UnknownSession, UnknownVersion
 from alloy.loop.records import ModelChanged
-from alloy.stores import JSONLStore, lines
+from alloy.stores import JSONLStore, Stored, lines
 from alloy.stores.jsonl import file_name
 from stores.damage import SESSIONS, records_of, whole, write
 
@@ -24,7 +24,12 @@ A, B = ({"id": "a", "parent": None, "at": 1.0, "record": {"kind": "x"}}, {"id": 
 
 def file_of_two_commits() -> bytes:
     return b"".join(
-        [lines.header("ses", 1.5), lines.lease(1, "lse", "own"), lines.commit(2, [A]), lines.commit(3, [B, A])]
+        [
+            lines.header("ses", Stored(created_at=1.5)),
+            lines.lease(1, "lse", "own"),
+            lines.commit(2, [A]),
+            lines.commit(3, [B, A]),
+        ]
     )
 
 
@@ -50,6 +55,15 @@ def test_a_changed_byte_is_never_taken_for_what_was_written() -> None:
                 with pytest.raises(CorruptStore) as caught:
                     lines.parse(damaged, "x")
                 assert caught.value.place.startswith("x:")
+
+
+def test_a_session_that_is_made_with_entries_has_all_of_them_or_is_not_there() -> None:
+    data = lines.header("ses", Stored(created_at=1.5, entries=[A, B]))
+
+    assert [lines.parse(data[:cut], "x") for cut in range(len(data))] == [None] * len(data)
+    file = lines.parse(data, "x")
+    assert file is not None
+    assert file.entries == [A, B]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 3), (0, 2, 1, 3), (0, 1, 2, 2, 3), (1, 2, 3)])

@@ -1,0 +1,95 @@
+"""`alloy sessions`: what is kept, and what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import alloy
+from alloy.cli.exits import FAILED
+from alloy.cli.places import state_folder
+from alloy.cli.text import columns, one_line, printable
+from alloy.cli.transcript import transcript
+from alloy.llm.content import JSON
+from alloy.loop.errors import CorruptStore, UnknownVersion
+from alloy.loop.journal import Store
+from alloy.loop.recovery import Recovered, fold
+from alloy.stores import JSONLStore
+
+DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
+def store_at(path: str | None) -> Store:
+    """The store at a path: a database by its ending, else a folder of files; by default the user's own.
+
+    Raises:
+        ValueError: there is nothing at the path.
+    """
+    if path is None:
+        return JSONLStore(state_folder() / "sessions")
+    if not Path(path).exists():
+        raise ValueError(f"there is no store at {path!r}")
+    if Path(path).suffix in DATABASES:
+        from alloy.stores import SQLiteStore  # brings sqlite3, which a folder does not need
+
+        return SQLiteStore(path)
+    return JSONLStore(path)
+
+
+async def command(options: argparse.Namespace) -> int:
+    """Do what is asked, and return the exit code.
+
+    Raises:
+        StoreError, ValueError, OSError: it cannot be done.
+    """
+    async with store_at(options.store) as store:
+        match options.action:
+            case "show":
+                session = await store.load(options.id)
+                print(printable(transcript(session.messages, whole=options.whole)))
+            case "export":
+                json.dump(await store.export(options.id), sys.stdout)
+                print()
+            case "import":
+                print(await store.import_(_read(options.file)))
+            case _:
+                return await _list(store)
+    return 0
+
+
+async def _list(store: Store) -> int:
+    """Print a line for each session, the one that changed last first; a damaged one does not hide the others."""
+    rows: list[tuple[float, str, str]] = []
+    damaged = 0
+    for session_id in await store.sessions():
+        try:
+            recovered = fold(await store.entries(session_id))
+        except (CorruptStore, UnknownVersion) as error:
+            damaged += 1
+            rows.append((0.0, session_id, f"{type(error).__name__}: {error}"))
+        else:
+            rows.append((recovered.updated_at or 0.0, session_id, _about(recovered)))
+    rows.sort(reverse=True)
+    if rows:
+        print(columns((one_line(session_id, 40), one_line(about)) for _, session_id, about in rows))
+    else:
+        print("there are no sessions", file=sys.stderr)
+    return FAILED if damaged else 0
+
+
+def _about(recovered: Recovered) -> str:
+    changed = f"{datetime.fromtimestamp(recovered.updated_at):%Y-%m-%d %H:%M}" if recovered.updated_at else "empty"
+    state = "paused  " if recovered.pending else "interrupted  " if recovered.run is not None else ""
+    first = next((message.text for message in recovered.messages if isinstance(message, alloy.UserMessage)), "")
+    return f"{changed}  {len(recovered.messages)} messages  {state}{first}"
+
+
+def _read(path: str) -> JSON:
+    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path!r} is no JSON: {error}") from error
