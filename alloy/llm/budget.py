@@ -81,7 +81,7 @@ class Budget:
 
     ```python
     with alloy.Budget(usd=1.00, tokens=200_000, tool_calls=50, seconds=600) as budget:
-        await alloy.run(…)
+        await alloy.run("…")
     print(budget.spent.cost, budget.remaining())
     ```
 

@@ -16,7 +16,7 @@ from alloy.tools.define import is_async
 Which: TypeAlias = str | Callable[[ToolCall], bool]
 
 
-@attrs.frozen(init=False)
+@attrs.define(init=False, unsafe_hash=True)
 class ApproveTools(Middleware):
     """Has somebody approve the calls of some tools, and of all tools marked `@tool(approve=True)`, before they run.
 
@@ -30,8 +30,8 @@ class ApproveTools(Middleware):
         which: tools or their names, several as a list or one by one; or functions of a call that say whether it needs
             an approval. Nothing for the marked tools only.
         ask: decides at once, sync or async: it is given the `Pending`, and returns True, False or a decision. A sync
-            one must not block, see `trio.to_thread.run_sync`. Calls of one answer are asked about one after the other.
-            None to wait for `AgentRef.decide`.
+            one must not block, see `trio.to_thread.run_sync`. Calls of one answer are asked about one after the other;
+            agents that work side by side may ask at the same time. None to wait for `AgentRef.decide`.
         expires: seconds after which a call that nobody has decided on is denied; None for no limit.
 
     Raises:
@@ -51,7 +51,9 @@ class ApproveTools(Middleware):
         if ask is not None and not callable(ask):
             raise TypeError(f"ask must be callable, or None, got {ask!r}")
         Ask(expires=expires)  # its check is ours
-        self.__attrs_init__(tuple(_flat(which)), ask, expires)
+        self.which = tuple(_flat(which))
+        self.ask = ask
+        self.expires = expires
 
     async def before_tool_call(self, run: RunInfo, call: ToolCall) -> Ask | None:
         """Ask, if the call is one of those."""

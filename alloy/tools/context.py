@@ -81,10 +81,12 @@ class ToolContext:
         self.report(data)
 
     async def ask(self, question: str) -> str:
-        """Ask the user, and wait for the answer.
+        """Ask whoever decides for the agent, and wait for the answer: see `AgentRef.decide`.
+
+        The time limit of the tool does not run meanwhile.
 
         Raises:
-            ToolError: nobody is there to ask.
+            ToolError: nobody is there to ask, for the run is not an agent server's; or the answer was declined.
         """
         return await self.answer(question)
 

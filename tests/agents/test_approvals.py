@@ -238,6 +238,31 @@ async def test_the_run_that_is_cancelled_withdraws_what_pends() -> None:
     assert decided.decision == Deny("withdrawn before anybody decided")
 
 
+async def test_a_run_whose_seconds_are_spent_while_it_is_paused_ends_and_withdraws_what_pends(
+    autojump_clock: MockClock,
+) -> None:
+    async with alloy.open_agent(agent(calls("write", path="a"))) as ref:
+        result = await ref.chat("go", budget=alloy.Budget(seconds=10))
+
+        assert await ref.pending() == ()
+    assert (result.status, trio.current_time()) == (Status.DEADLINE, 10)
+    assert [r.outcome for r in result.messages[-1].results] == [Outcome.NOT_STARTED]  # type: ignore[union-attr]
+
+
+async def test_calls_that_are_denied_do_not_count_as_calls_of_the_budget() -> None:
+    disk, budget = Disk(), alloy.Budget(tool_calls=2)
+    batch = [calls("write", path="a"), calls("write", path="b")]
+    async with alloy.open_agent(agent(batch, calls("write", path="c"), says("ok"), disk=disk)) as ref:
+        request = await ref.send_message("go", budget=budget)
+        pending = await asked(ref, 2)
+        await ref.decide(pending["a"].id, Deny())
+        await ref.decide(pending["b"].id, Approve())
+        await ref.decide((await asked(ref, 1))["c"].id, Approve())
+        result = await ref.result(request)
+
+    assert (result.status, disk.done) == (Status.COMPLETED, ["b", "c"])
+
+
 async def test_giving_up_the_wait_withdraws_what_pends(autojump_clock: MockClock) -> None:
     async with alloy.open_agent(agent(calls("write", path="a"))) as ref:
         with pytest.raises(otp.CallTimeout):
