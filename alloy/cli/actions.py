@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import attrs
+import trio
 
 import alloy
 from alloy.cli.commands import Command, help_rows
 from alloy.cli.pieces import Note
 from alloy.cli.talk import Talk
-from alloy.cli.transcript import context_rows, tool_rows, transcript, usage_rows
+from alloy.cli.transcript import as_json, context_rows, tool_rows, transcript, usage_rows
 from alloy.llm.price_list import CARDS
 from alloy.llm.scripted import SCRIPTS
 
@@ -63,6 +64,17 @@ async def context(talk: Talk, argument: str) -> None:
     talk.show_rows(context_rows(await talk.ref.messages(), talk.context, talk.window))
 
 
+async def save(talk: Talk, argument: str) -> None:
+    if not argument:
+        raise ValueError("/save needs the name of a file; one that ends in .json can be gone on with")
+    path = await trio.Path(argument).expanduser()
+    session = await talk.ref.export_session()
+    text = as_json(session) if path.suffix == ".json" else transcript(session.messages, whole=True)
+    async with await path.open("x", encoding="utf-8", errors="replace") as file:
+        await file.write(f"{text}\n")
+    talk.console.put(Note(f"saved: {path}"))
+
+
 async def then(talk: Talk, argument: str) -> None:
     if not argument:
         raise ValueError("/then needs what is to be done once the run is over")
@@ -93,6 +105,7 @@ ALWAYS = (
     Action(Command("tools", "", "what the model may use"), tools),
     Action(Command("context", "", "what fills the model's window"), context),
     Action(Command("then", "TEXT", "say this once the run that is on is over"), then),
+    Action(Command("save", "PATH", "write the conversation to a new file, as text or .json", takes_path=True), save),
     Action(Command("reset", "", "forget the conversation"), reset),
     Action(Command("quit", "", "leave"), leave),
 )

@@ -92,7 +92,7 @@ def _look(piece: Piece, width: int) -> RenderableType:
         case Asked(question, lines):
             return Text("\n    ".join((question, *lines)), style="bold yellow")
         case Typed(text):
-            return Text("> " + "\n  ".join(folded(text)), style="bold")
+            return Text("> " + "\n  ".join(folded(printable(text), width=None)), style="bold")
         case Shown(text):
             return Text(printable(text))
         case Table(rows):

@@ -12,6 +12,8 @@ from alloy.cli.text import arguments_line, folded, one_line, printable
 from alloy.llm.content import Outcome
 from alloy.loop.result import Result, Status
 
+LONG = 2000  # characters of what an error says
+
 
 @attrs.frozen
 class Said:
@@ -131,8 +133,14 @@ def pieces(event: alloy.Event) -> Iterator[Piece]:
 
 
 def problem_of(error: BaseException) -> str:
-    """An error in one line, with its type."""
-    return f"{type(error).__name__}: {one_line(str(error), 2000)}"
+    """An error in one line, with its type; wrong use and files speak for themselves."""
+    match error:
+        case OSError(strerror=str(what), filename=str(name)):
+            return one_line(f"{what}: {name!r}", LONG)
+        case ValueError() | OSError():
+            return one_line(str(error), LONG)
+        case _:
+            return f"{type(error).__name__}: {one_line(str(error), LONG)}"
 
 
 def _ending(result: Result[Any]) -> Iterator[Piece]:

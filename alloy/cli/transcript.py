@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from alloy.cli.text import arguments_line, count_of, folded
+from alloy.llm.codec import to_json
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserMessage
 from alloy.llm.usage import Usage
+from alloy.loop.session import Session
 from alloy.tools import Tool
 
 Rows: TypeAlias = tuple[tuple[str, str], ...]
@@ -38,6 +41,12 @@ def _lines(messages: Sequence[Message], whole: bool) -> Iterator[str]:
 def _marked(mark: str, text: str) -> Iterable[str]:
     first, *rest = text.splitlines()
     return (mark + first, *(" " * len(mark) + line for line in rest))
+
+
+def as_json(session: Session) -> str:
+    """A conversation as JSON; each of the messages is what `alloy.from_json` reads."""
+    messages = [to_json(message) for message in session.messages]
+    return json.dumps({"id": session.id, "created_at": session.created_at, "messages": messages}, ensure_ascii=False)
 
 
 def usage_rows(usage: Usage) -> Rows:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+import alloy
 from alloy.cli import models
 from alloy.cli.main import main
 
 ROOT = str(Path(__file__).parents[2])
 
 
-def alloy(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def alloy_cli(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": ROOT, **environment}
     command = [sys.executable, "-W", "error", "-m", "alloy", *arguments]
     return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, check=False)
@@ -30,7 +31,7 @@ def alloy(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> su
     "`alloy demo`: a team with real file tools, where a server crashes and comes back; offline, without a key"
 )
 def test_the_demo_shows_a_crash_and_the_restart_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    done = alloy("demo", cwd=tmp_path, TMPDIR=str(tmp_path))
+    done = alloy_cli("demo", cwd=tmp_path, TMPDIR=str(tmp_path))
 
     lines = done.stderr.splitlines()
     crash = """Crash(exc=AttributeError("'ToolMessage' object has no attribute 'text'"))"""
@@ -101,7 +102,7 @@ def test_the_demo_can_be_interrupted_between_the_crash_and_the_restart(tmp_path:
 def test_wrong_use_is_told_and_has_its_exit_code(
     arguments: list[str], code: int, complaint: str, tmp_path: Path
 ) -> None:
-    done = alloy(*arguments, cwd=tmp_path)
+    done = alloy_cli(*arguments, cwd=tmp_path)
 
     assert done.returncode == code
     assert complaint in done.stderr
@@ -109,20 +110,22 @@ def test_wrong_use_is_told_and_has_its_exit_code(
 
 
 def test_a_prompt_may_come_on_standard_input(tmp_path: Path) -> None:
-    assert alloy("run", "--model", "scripted:echo", cwd=tmp_path, stdin="so be it").stdout == "so be it\n"
-    assert alloy("run", "-", "--model", "scripted:echo", cwd=tmp_path, stdin="or so").stdout == "or so\n"
+    assert alloy_cli("run", "--model", "scripted:echo", cwd=tmp_path, stdin="so be it").stdout == "so be it\n"
+    assert alloy_cli("run", "-", "--model", "scripted:echo", cwd=tmp_path, stdin="or so").stdout == "or so\n"
 
 
 def test_the_model_may_come_from_the_environment(tmp_path: Path) -> None:
-    assert alloy("run", "hi", cwd=tmp_path, ALLOY_MODEL="scripted:echo").stdout == "hi\n"
+    assert alloy_cli("run", "hi", cwd=tmp_path, ALLOY_MODEL="scripted:echo").stdout == "hi\n"
 
 
 def test_context_files_are_read_unless_told_otherwise(tmp_path: Path) -> None:
     (tmp_path / ".alloy" / "context").mkdir(parents=True)
     (tmp_path / ".alloy" / "context" / "bad.md").write_bytes(b"\xff")
 
-    assert "context file" in alloy("run", "hi", "--model", "scripted:echo", cwd=tmp_path).stderr
-    assert "context file" not in alloy("run", "hi", "--model", "scripted:echo", "--no-discover", cwd=tmp_path).stderr
+    assert "context file" in alloy_cli("run", "hi", "--model", "scripted:echo", cwd=tmp_path).stderr
+    assert (
+        "context file" not in alloy_cli("run", "hi", "--model", "scripted:echo", "--no-discover", cwd=tmp_path).stderr
+    )
 
 
 def test_a_reader_that_leaves_early_is_no_error_with_a_traceback(tmp_path: Path) -> None:
@@ -136,18 +139,36 @@ def test_a_reader_that_leaves_early_is_no_error_with_a_traceback(tmp_path: Path)
 
 def test_a_chat_through_pipes_takes_a_prompt_a_line_and_ends_with_the_code_of_the_last(tmp_path: Path) -> None:
     prompts = "hello\nagain \\\nand again\n/history\n"
-    done = alloy("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=prompts)
+    done = alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=prompts)
 
     assert done.stdout == "hello\nagain \nand again\n\n> hello\n\nhello\n\n> again \n  and again\n\nagain \nand again\n"
     assert (done.stderr, done.returncode) == ("", 0)
-    assert alloy("chat", "--model", "scripted:echo", "--max-turns", "0", cwd=tmp_path, stdin="hi").returncode == 3
-    assert alloy("chat", "--model", "scripted:echo", cwd=tmp_path).returncode == 0
+    assert alloy_cli("chat", "--model", "scripted:echo", "--max-turns", "0", cwd=tmp_path, stdin="hi").returncode == 3
+    assert alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path).returncode == 0
+
+
+def test_a_conversation_can_be_saved_and_a_program_can_go_on_with_it(tmp_path: Path) -> None:
+    prompts = "hello\n/save talk.txt\n/save talk.json\n/save talk.txt\n/save\n/save no/such/folder\n"
+    done = alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=prompts)
+
+    assert (tmp_path / "talk.txt").read_text() == "\n> hello\n\nhello\n"
+    saved = json.loads((tmp_path / "talk.json").read_text())
+    messages = [alloy.from_json(message) for message in saved["messages"]]
+    assert [message.text for message in messages] == ["hello", "hello"]
+    assert alloy.run_sync("again", model="scripted:echo", history=messages).messages[:2] == tuple(messages)
+    assert done.stderr.splitlines() == [
+        "saved: talk.txt",
+        "saved: talk.json",
+        "alloy: File exists: 'talk.txt'",
+        "alloy: /save needs the name of a file; one that ends in .json can be gone on with",
+        "alloy: No such file or directory: 'no/such/folder'",
+    ]
 
 
 def test_in_a_pipe_nobody_is_asked_unless_that_was_wanted_and_then_all_is_denied(tmp_path: Path) -> None:
     chat = ("chat", "--model", "scripted:demo", "--tools", "write_file,read_file")
-    free = alloy(*chat, cwd=tmp_path, stdin="go\n")
-    asking = alloy(*chat, "--ask", "write_file", cwd=tmp_path, stdin="go\n")
+    free = alloy_cli(*chat, cwd=tmp_path, stdin="go\n")
+    asking = alloy_cli(*chat, "--ask", "write_file", cwd=tmp_path, stdin="go\n")
 
     assert "← write_file: ok" in free.stderr
     assert "← write_file: denied" in asking.stderr
@@ -166,7 +187,7 @@ def test_a_chat_from_a_file_and_with_a_reader_that_leaves_early(tmp_path: Path) 
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
-    done = alloy("run", "hi", "--debug", cwd=tmp_path)
+    done = alloy_cli("run", "hi", "--debug", cwd=tmp_path)
 
     assert "Traceback" in done.stderr
     assert "MissingKey: no key for anthropic" in done.stderr
@@ -208,7 +229,7 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_it_with_its_tools(tmp_path: Path) ->
 
 
 def test_models_says_whom_one_can_ask_and_what_they_cost(tmp_path: Path) -> None:
-    done = alloy("models", cwd=tmp_path, ANTHROPIC_API_KEY="sk-ant-secret")
+    done = alloy_cli("models", cwd=tmp_path, ANTHROPIC_API_KEY="sk-ant-secret")
 
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert done.returncode == 0
@@ -221,7 +242,7 @@ def test_models_says_whom_one_can_ask_and_what_they_cost(tmp_path: Path) -> None
 
 
 def test_models_can_be_read_by_a_program(tmp_path: Path) -> None:
-    done = alloy("models", "--json", cwd=tmp_path, OPENAI_API_KEY="k")
+    done = alloy_cli("models", "--json", cwd=tmp_path, OPENAI_API_KEY="k")
 
     vendors = {row["vendor"]: row for row in json.loads(done.stdout)}
     assert vendors["openai"]["key_is_set"]
