@@ -63,10 +63,12 @@ class Terminal:
 
     Attributes:
         seen: all that it has written, as text.
+        home: the folder that it works in.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], fd: int, home: Path) -> None:
         self.process = process
+        self.home = home
         self.seen = ""
         self._fd = fd
         self._mark = 0
@@ -96,6 +98,14 @@ class Terminal:
             assert self._read(), f"{wanted!r} did not come before the end; there is {self.text[self._mark :]!r}"
         before, self._mark = self._mark, place + len(wanted)
         return self.text[before : self._mark]
+
+    def wait_file(self, name: str) -> str:
+        """Wait until the program, or what it has started, has written a file in its folder; returns what is in it."""
+        give_up = time.monotonic() + PATIENCE
+        while not ((file := self.home / name).exists() and (text := file.read_text().strip())):
+            assert time.monotonic() < give_up, f"{name!r} was not written"
+            time.sleep(0.01)
+        return text
 
     def wait_end(self) -> int:
         """Wait until the program has ended; returns its exit code."""
@@ -153,7 +163,7 @@ def terminal(
     )
     os.close(theirs)
     try:
-        yield Terminal(process, ours)
+        yield Terminal(process, ours, home)
     finally:
         if process.poll() is None:
             process.kill()

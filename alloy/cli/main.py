@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,9 +31,9 @@ exit codes: 0 completed, 1 error, 2 wrong usage, 3 halted or a limit reached, 13
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what this terminal cannot show must not end the run
+            stream.reconfigure(errors="replace")  # what cannot be shown, or read, must not end the run
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -48,6 +49,7 @@ def _code(options: argparse.Namespace) -> int:
         with sole_error():
             return _commands()[options.command](options)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has stopped: a second one would only spoil the exit code
         return _told("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left, as `head` does
         return FAILED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ both_consoles = pytest.mark.parametrize("environment", [EDITOR, DUMB], ids=["edi
 editor_first = pytest.mark.parametrize(
     "environment", [EDITOR, pytest.param(DUMB, marks=pytest.mark.slow)], ids=["editor", "dumb"]
 )
-
-
-def wait_file(path: Path) -> str:
-    give_up = time.monotonic() + PATIENCE
-    while not (path.exists() and path.read_text().strip()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-    return path.read_text()
 
 
 @pytest.mark.works("`alloy chat`: a conversation in the terminal, steered while it works, stopped by Ctrl-C")
@@ -91,7 +82,7 @@ def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, 
         screen.wait_for(READY)
         screen.type("go" + ENTER)
         screen.wait_for("→ bash(command=")
-        child = int(wait_file(tmp_path / "pid"))
+        child = int(screen.wait_file("pid"))
         screen.type(CTRL_C)
         screen.wait_for("← bash: cancelled")
         screen.wait_for("cancelled")
@@ -380,7 +371,7 @@ def test_when_the_terminal_is_gone_the_chat_ends_and_its_tools_with_it(
         screen.wait_for(READY)
         screen.type("go" + ENTER)
         screen.wait_for("→ bash(command=")
-        child = int(wait_file(tmp_path / "pid"))
+        child = int(screen.wait_file("pid"))
         screen.hang_up()
 
         assert screen.process.wait(PATIENCE) != 0

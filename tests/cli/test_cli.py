@@ -16,7 +16,9 @@ import pytest
 
 import alloy
 from alloy.cli import models
+from alloy.cli.actions import ALWAYS
 from alloy.cli.main import main
+from terminal import CTRL_C, terminal
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -262,3 +264,33 @@ def test_models_are_a_table_with_lines_on_a_terminal() -> None:
 
     assert "┏" in out.getvalue()
     assert "claude-sonnet-4-6" in out.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.1, 0.3])
+def test_ctrl_c_twice_ends_a_run_as_once_does(seconds: float, tmp_path: Path) -> None:
+    with terminal("run", "go", "--model", "scripted:stubborn", "--tools", "bash", home=tmp_path) as screen:
+        screen.wait_for("→ bash(command=")
+        child = int(screen.wait_file("pid"))
+        screen.type(CTRL_C)
+        time.sleep(seconds)
+        screen.type(CTRL_C)
+
+        assert screen.wait_end() == 130
+        assert "Traceback" not in screen.text
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def test_a_prompt_that_is_no_text_is_read_as_well_as_it_can_be(tmp_path: Path) -> None:
+    command = f"printf 'a\\377b' | {sys.executable} -m alloy run --model scripted:echo"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.returncode) == ("a�b\n", 0)
+
+
+def test_the_page_of_the_command_line_names_all_commands_of_the_chat() -> None:
+    page = (Path(ROOT) / "docs" / "how-to" / "use-the-command-line.md").read_text()
+
+    assert [name for name in (action.command.name for action in ALWAYS) if f"`/{name}" not in page] == []
