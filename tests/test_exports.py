@@ -55,8 +55,6 @@ PROMISED = {
 NOT_YET = {
     "alloy": """
         resume recover
-        Compaction
-        Compacted
     """,
 }
 

@@ -127,6 +127,14 @@ def kept_with(messages: Sequence[Message]) -> dict[Hashable, Any]:
     return messages.kept if isinstance(messages, Transcript) else {}
 
 
+def growing(kept: dict[Hashable, Any], empty: Callable[[], S]) -> Growing[S]:
+    """The sum that is kept of this kind."""
+    found: Growing[S] | None = kept.get(empty)
+    if found is None:
+        found = kept[empty] = Growing(empty)
+    return found
+
+
 def as_messages(value: Iterable[Message]) -> tuple[Message, ...]:
     """A tuple of these messages; one that is a tuple already stays what it is."""
     return value if isinstance(value, tuple) else tuple(value)

@@ -3,6 +3,7 @@
 from alloy.loop.agent import Agent, AgentChanges, Limits
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
 from alloy.loop.approve_tools import ApproveTools
+from alloy.loop.compaction import Compaction
 from alloy.loop.delegate import as_tool, handoff_to
 from alloy.loop.errors import (
     CorruptStore,
@@ -20,6 +21,7 @@ from alloy.loop.events import (
     ApprovalDecided,
     ApprovalRequested,
     BudgetWarning,
+    Compacted,
     Event,
     FellBack,
     Lagged,
@@ -61,6 +63,8 @@ __all__ = [
     "Ask",
     "Block",
     "BudgetWarning",
+    "Compacted",
+    "Compaction",
     "Continue",
     "CorruptStore",
     "Decision",

@@ -12,6 +12,7 @@ from alloy.errors import closest_of
 from alloy.llm.driver import Retry
 from alloy.llm.provider import Model
 from alloy.llm.request import Settings
+from alloy.loop.compaction import Compaction
 from alloy.loop.form import Form
 from alloy.loop.middleware import Middleware
 from alloy.loop.output import Goal, goal_of
@@ -100,6 +101,7 @@ class Agent(Generic[Out]):
     middleware: tuple[Middleware, ...] = attrs.field(default=(), converter=_middleware)
     limits: Limits = Limits()
     retry: Retry = Retry()
+    compaction: Compaction = Compaction()
     discover: bool | Sequence[str | os.PathLike[str]] = False
     settings: Settings = Settings()
     working_directory: str | os.PathLike[str] = "."
@@ -111,7 +113,13 @@ class Agent(Generic[Out]):
     )
 
     def __attrs_post_init__(self) -> None:
-        for field, kind in (("limits", Limits), ("retry", Retry), ("settings", Settings), ("name", str)):
+        for field, kind in (
+            ("limits", Limits),
+            ("retry", Retry),
+            ("compaction", Compaction),
+            ("settings", Settings),
+            ("name", str),
+        ):
             if not isinstance(value := getattr(self, field), kind):
                 raise TypeError(f"{field} must be a {kind.__name__}, got {value!r}")
         for model in self.models:
@@ -165,6 +173,7 @@ class AgentChanges(TypedDict, Generic[Out], total=False):
     limits: Limits
     max_turns: int
     retry: Retry
+    compaction: Compaction
     discover: bool | Sequence[str | os.PathLike[str]]
     settings: Settings
     working_directory: str | os.PathLike[str]

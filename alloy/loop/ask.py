@@ -8,13 +8,14 @@ import attrs
 
 from alloy.errors import AlloyError
 from alloy.llm.driver import complete
-from alloy.llm.errors import ProviderError, StaleReasoning
+from alloy.llm.errors import ContextTooLong, ProviderError, RequestTooLarge, StaleReasoning
 from alloy.llm.history import without_reasoning
 from alloy.llm.message import AssistantMessage, Message
 from alloy.llm.request import Request
 from alloy.llm.spending import usage_of
 from alloy.llm.transcript import Transcript, kept_with
 from alloy.loop.answering import Answering
+from alloy.loop.compacting import make_more_room, make_room
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
@@ -35,7 +36,10 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
         HookError: `before_completion` or a toolset raised.
     """
     fall = run.chain.begin()
-    request = await run.hooks.before_completion(run.state, _request(run, wrap_up=wrap_up))
+    plain = _request(run, wrap_up=wrap_up)
+    if await make_room(run, plain):
+        plain = _shown_anew(run, plain)
+    request = await run.hooks.before_completion(run.state, plain)
     if isinstance(request, Halt):
         return request
     # What a middleware took away cannot be called, and what it added can.
@@ -43,7 +47,20 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
     if fall is not None:
         run.emitter.emit(FellBack, fall.old.name, fall.new.name, fall.error)
     run.emitter.emit(TurnStarted, run.model.name)
-    return run.state.take(await _answer(run, request), run.model.name)
+    try:
+        answer = await _answer(run, request)
+    except (ContextTooLong, RequestTooLarge) as error:
+        if error.delivered or not await make_more_room(run, plain, error):
+            raise
+        request = await run.hooks.before_completion(run.state, _shown_anew(run, plain))
+        if isinstance(request, Halt):
+            return request
+        answer = await _answer(run, request)
+    return run.state.take(answer, run.model.name)
+
+
+def _shown_anew(run: RunContext, request: Request) -> Request:
+    return attrs.evolve(request, messages=_as_sent(run, run.state.shown()))
 
 
 def _request(run: RunContext, *, wrap_up: bool) -> Request:
@@ -59,7 +76,7 @@ def _request(run: RunContext, *, wrap_up: bool) -> Request:
     return Request(
         model=run.model.origin.model,
         system=run.system,
-        messages=_as_sent(run, run.state.sendable()),
+        messages=_as_sent(run, run.state.shown()),
         tools=tools,
         settings=attrs.evolve(agent.settings, tool_choice="none") if wrap_up else agent.settings,
         output_schema=schema,

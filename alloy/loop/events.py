@@ -198,6 +198,20 @@ class BudgetWarning(EventBase):
 
 
 @attrs.frozen
+class Compacted(EventBase):
+    """From now on less of the history is shown to the model; the history itself is as it was.
+
+    Attributes:
+        tokens_before, tokens_after: of the request, as far as can be told.
+        summary: of what is left out; empty if only old tool results are.
+    """
+
+    tokens_before: int
+    tokens_after: int
+    summary: str
+
+
+@attrs.frozen
 class TurnFinished(EventBase):
     """A turn is over. `usage` is this turn's."""
 
@@ -236,6 +250,7 @@ Event: TypeAlias = (
     | ApprovalRequested
     | ApprovalDecided
     | BudgetWarning
+    | Compacted
     | TurnFinished
     | RunFinished
     | Lagged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,11 +13,13 @@ from alloy.llm.budget import Budget
 from alloy.llm.content import ToolCall
 from alloy.llm.history import Whole, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
-from alloy.llm.transcript import Growing, Transcript, as_messages
+from alloy.llm.transcript import Transcript, as_messages, growing
 from alloy.llm.usage import Usage
+from alloy.loop.compaction import View, show
 from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
+from alloy.loop.tokens import Measure, Sizes, measure
 from alloy.tools import Batch, Job, Tool
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ class State:
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
         call_ids: of all calls in the history.
-        kept: what is worked out of the history and goes on with it, see `Transcript`.
+        kept: what is worked out of the history and goes on with it, see `Transcript`; its `View` among it.
+        window: tokens of the model's window, as far as the vendor has said in this run; None if it has not.
+        head: what stood before the messages when that was measured last, and how much it was.
         records: of the calls of former batches, in the order of the calls.
         batch: the tool calls under way; None while there are none.
         batch_records: of those of them that have ended, by their place.
@@ -96,16 +100,19 @@ class State:
     records: list[ToolCallRecord] = attrs.field(factory=list)
     call_ids: set[str] = attrs.field(factory=set)
     kept: dict[Hashable, Any] = attrs.field(factory=dict, repr=False)
+    window: int | None = None
+    head: tuple[tuple[object, ...], int] | None = attrs.field(default=None, repr=False)
     batch: Batch | None = None
     batch_records: dict[int, ToolCallRecord] = attrs.field(factory=dict)
     calls_started: int = 0
+    _shown: tuple[View, Sequence[Message], int] | None = attrs.field(default=None, init=False, repr=False)
 
     @classmethod
     def begin(cls, agent: Agent[Any], history: Iterable[Message], **fields: Any) -> State:
         """A state with a history that is whole: what a former run left open is closed."""
         given = as_messages(history)
         kept = given.fork() if isinstance(given, Transcript) else {}
-        whole = _whole(kept).of(given)
+        whole = growing(kept, Whole).of(given)
         messages = whole.closed()
         return cls(
             agent=agent, messages=messages, first=len(messages), call_ids=set(whole.call_ids), kept=kept, **fields
@@ -137,7 +144,37 @@ class State:
         last = self.messages[settled:]
         if self.batch is not None:
             last.append(ToolMessage(self.batch.results()))
-        return Transcript(_whole(self.kept).of(self.messages[:settled]).closed(*last), self.kept)
+        return Transcript(growing(self.kept, Whole).of(self.messages[:settled]).closed(*last), self.kept)
+
+    @property
+    def view(self) -> View | None:
+        """How the first part of the history is shown; None if all is shown as it is."""
+        found: View | None = self.kept.get(View)
+        return found
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self.kept[View] = view
+
+    def shown(self) -> Transcript:
+        """The history as a model is shown it: whole, and what the view leaves out left out."""
+        whole = self.sendable()
+        if (view := self.view) is None:
+            return whole
+        if self._shown is None or self._shown[0] is not view:
+            if (made := show(view, whole)) is None:  # it was the view of another history
+                del self.kept[View]
+                return whole
+            self._shown = (view, *made)
+        _, first, end = self._shown
+        return Transcript([*first, *whole[end:]], self.kept)
+
+    def measured(self, head: int) -> Measure:
+        """How much a request would take, with `head` tokens, as guessed, before its messages."""
+        sizes = growing(self.kept, Sizes).of(self.shown())
+        if (view := self.view) is None or self._shown is None:
+            return measure(sizes, head)
+        return measure(sizes, head, since=len(self._shown[1]), ratio=view.ratio)
 
     def take(self, message: AssistantMessage, model: str) -> AssistantMessage:
         """A model has answered; returns the answer as it stands in the history."""
@@ -210,10 +247,3 @@ class State:
             session_id=self.session_id,
             duration=trio.current_time() - self.started_at,
         )
-
-
-def _whole(kept: dict[Hashable, Any]) -> Growing[Whole]:
-    found: Growing[Whole] | None = kept.get(Whole)
-    if found is None:
-        found = kept[Whole] = Growing(Whole)
-    return found
