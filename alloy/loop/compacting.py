@@ -30,6 +30,7 @@ from alloy.loop.work import ModelWork
 _log = logging.getLogger("alloy.loop")
 
 WORDS_PER_TOKEN = 0.7
+LEAST_WINDOW = 1_000  # tokens; a vendor that names a smaller one means something else
 
 
 async def make_room(run: RunContext, request: Request) -> bool:
@@ -60,10 +61,11 @@ async def make_more_room(run: RunContext, request: Request, error: ContextTooLon
     head = _head_of(state, request)
     now = state.measured(head)
     if isinstance(error, ContextTooLong):
-        if error.used:
+        limit = error.limit if error.limit is not None and error.limit >= LEAST_WINDOW else None
+        if limit is not None and error.used is not None:
             ratio = within_reason(now.ratio * error.used / max(now.tokens, 1))
             now = Measure(max(error.used, now.tokens), ratio)
-        state.window = min(filter(None, (state.window, error.limit or now.tokens)))
+        state.window = min(filter(None, (state.window, limit or now.tokens)))
     window = min(_window_of(run) or now.tokens, now.tokens)
     room = room_in(window, state.agent.compaction, request.settings.max_output_tokens).tightened()
     return await _compact(run, room, head, now)

@@ -71,6 +71,9 @@ class Compaction:
             raise TypeError(f"on_compaction must be callable, got {self.on_compaction!r}")
 
 
+LEAST_SUMMARY = 100  # tokens; a shorter one would say nothing
+
+
 @attrs.frozen
 class Room:
     """How the tokens of a window are shared out.
@@ -101,7 +104,7 @@ def room_in(window: int, compaction: Compaction, max_output: int | None = None) 
     if max_output is not None:
         reserve = min(max(reserve, max_output), window // 2)
     limit = window - reserve
-    return Room(limit, min(compaction.keep_recent, limit // 3), min(4_000, limit // 8))
+    return Room(limit, min(compaction.keep_recent, limit // 3), max(min(4_000, limit // 8), LEAST_SUMMARY))
 
 
 @attrs.frozen(kw_only=True)
