@@ -577,6 +577,27 @@ async def test_what_a_member_needs_decided_lies_on_both_desks_and_either_decides
     assert sorted(disk.done) == ["a", "b"]
 
 
+@pytest.mark.parametrize("who", ["mid", "root"])
+async def test_a_crash_of_either_clears_both_desks(who: str, autojump_clock: MockClock) -> None:
+    disk = Disk()
+    mid = agent(calls("write", path="a"), says("never"), disk=disk, name="mid")
+    root = Agent(model=ScriptedModel(calls("mid", prompt="?"), says("a pity")), tools=[alloy.as_tool("mid")])
+    async with alloy.Team({"root": root, "mid": mid}) as team:
+        request = await team["root"].send_message("go")
+        await asked(team["root"])
+        otp.exit(team[who].whereis(), otp.Killed())  # type: ignore[arg-type]
+        if who == "root":
+            with pytest.raises(otp.ServerExited):
+                await team["root"].result(request)
+        else:
+            assert (await team["root"].result(request)).tool_calls[0].outcome is Outcome.ERROR
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert await team["root"].pending() == await team["mid"].pending() == ()
+        assert (await team["mid"].health()).status == "idle"
+    assert disk.done == []
+
+
 @WAYS
 async def test_no_delegation_goes_round_an_approval(way: Any) -> None:
     disk = Disk()
