@@ -76,11 +76,18 @@ async def paying(model: Model, request: Request, fold: Fold, *, at: float) -> As
         answer = bill.answer
         if answer is None and (partial := fold.partial()) is not None:
             answer = billed(partial, model, request, at=at)
-        if answer is None:
-            budget.settle(reserved, Amount(), Usage())
-        else:
-            used = answer.usage or _guess(input_estimate(request), characters(fold.message()) // 4)
-            budget.settle(reserved, _amount(model, used, at), usage_of(answer))
+        told = None if answer is None else answer.usage
+        used = told if told and bill.answer else _at_least(told, request, bill.answer or fold.message())
+        budget.settle(reserved, _amount(model, used, at), Usage() if answer is None else usage_of(answer))
+
+
+def _at_least(told: Usage | None, request: Request, answer: AssistantMessage) -> Usage:
+    """What a call must have used whose vendor has not told it, or not yet all of it; nothing if nothing came."""
+    length = (characters(answer) + len(answer.thinking)) // 4
+    if told is None:
+        return _guess(input_estimate(request), length) if answer.content else Usage()
+    # Anthropic tells the input at the beginning of an answer, and the output at its end.
+    return told if told.output_tokens >= length else attrs.evolve(told, output_tokens=length, cost=None)
 
 
 def usage_of(answer: AssistantMessage) -> Usage:

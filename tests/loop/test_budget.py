@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import alloy
 from alloy import Agent, Budget, BudgetWarning, ModelCard, Outcome, Price, Status, Usage
 from alloy.llm.budget import Amount, current_budget
+from alloy.llm.delta import UsagePart
 from alloy.testing import ScriptedModel, calls, cuts, fails, hangs, says
 
 MockClock = trio.testing.MockClock
@@ -338,8 +339,6 @@ async def test_tries_that_broke_off_are_paid_and_counted(autojump_clock: MockClo
         """Tells its usage before it breaks off."""
 
         async def _deltas(self, step: Any) -> Any:
-            from alloy.llm.delta import UsagePart
-
             async for batch in super()._deltas(step):
                 yield [*batch, UsagePart(Usage(output_tokens=100))]
 
@@ -353,8 +352,19 @@ async def test_tries_that_broke_off_are_paid_and_counted(autojump_clock: MockClo
     assert budget.spent.requests == result.usage.requests == 2
 
 
-async def test_an_answer_that_broke_off_before_it_told_its_usage_is_guessed(autojump_clock: MockClock) -> None:
-    model = priced(cuts("x" * 400))
+class Telling(ScriptedModel):
+    """Tells with all that it says that one token was made."""
+
+    async def _deltas(self, step: Any) -> Any:
+        async with aclosing(super()._deltas(step)) as deltas:
+            async for batch in deltas:
+                yield [*batch, UsagePart(Usage(output_tokens=1))]
+
+
+@pytest.mark.parametrize("kind", [ScriptedModel, Telling])
+async def test_an_answer_that_broke_off_before_it_told_all_its_usage_is_guessed(kind: type[ScriptedModel]) -> None:
+    model = kind(cuts("x" * 400))
+    model.card = DEAR
     with Budget(usd=1) as budget, pytest.raises(alloy.StreamTruncated):
         await alloy.run("go", model=model)
 
