@@ -1,8 +1,8 @@
 """Connections: one exchange at a time on each, and the idle ones kept for the next.
 
-HTTP/1.1 itself is h11's, as it is httpx's. What lies between the two in httpx is left out: its pool looks at
-all connections at every request, so that a thousand agents cost ten times what they should, and it hands
-on a stream chunk by chunk, where we hand on all that one read of the socket brought.
+HTTP/1.1 itself is h11's, as it is httpx's, but for bodies in chunks. What lies between the two in httpx is left
+out: its pool looks at all connections at every request, so that a thousand agents cost ten times what they should,
+and it hands on a stream chunk by chunk, where we hand on all that one read of the socket brought.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import trio
 
 from alloy.errors import unwrap
 from alloy.llm.errors import ConnectFailed, ProtocolError, StreamTruncated
+from alloy.providers.chunked import ChunkedBody
 from alloy.providers.timeouts import Patience
 
 KEEP_ALIVE_SECONDS = 60.0
@@ -140,7 +141,10 @@ class Connection:
         self.heard: bool = False
         self._stream = stream
         self._socket = socket
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._http = _http()
+        self._chunks: ChunkedBody | None = None  # what the answer's body comes in, past h11
+        self._ready = b""  # what has come of them with the head
+        self._may_stay_open = True  # for what comes in chunks
         self._is_over = False  # the answer has been read
         self._is_cut = False  # the server sends no more
 
@@ -164,10 +168,21 @@ class Connection:
                 if self._is_cut:
                     raise StreamTruncated("the server closed the connection before it answered")
             elif isinstance(event, h11.Response):  # an informational one has another one after it
+                self._begin_body(event)
                 return event.status_code, list(event.headers)
+
+    def _begin_body(self, response: h11.Response) -> None:
+        self._chunks, self._ready = None, b""
+        if response.http_version == b"1.1" and (b"transfer-encoding", b"chunked") in response.headers:
+            self._chunks = ChunkedBody()
+            said = [value for name, value in response.headers if name == b"connection"]
+            self._may_stay_open = not any(b"close" in value.lower() for value in said)
+            self._ready = self._feed(self._chunks, self._http.trailing_data[0])
 
     async def read(self, patience: Patience) -> bytes | None:
         """See `Link.read`. What one read of the socket brought comes at once, in however many chunks it was sent."""
+        if self._chunks is not None:
+            return await self._read_chunks(self._chunks, patience)
         parts: list[bytes] = []
         while not self._is_over:
             event = self._next_event()
@@ -181,6 +196,22 @@ class Connection:
                 await patience.wait(self._receive)
         return b"".join(parts) if parts or not self._is_over else None
 
+    async def _read_chunks(self, chunks: ChunkedBody, patience: Patience) -> bytes | None:
+        data, self._ready = self._ready, b""
+        while not data and not chunks.is_over:
+            received = await patience.wait(self._receive_some)
+            if not received:
+                self._is_cut = True
+                raise StreamTruncated("the server closed the connection in the middle of its answer")
+            data = self._feed(chunks, received)
+        return data or None
+
+    def _feed(self, chunks: ChunkedBody, received: bytes) -> bytes:
+        try:
+            return chunks.feed(received)
+        except ValueError as error:
+            raise ProtocolError(f"the answer is no HTTP: {error}") from error
+
     async def _send(self, request: bytes) -> None:
         try:
             await self._stream.send_all(request)
@@ -189,11 +220,14 @@ class Connection:
         except trio.ClosedResourceError as error:
             raise StreamTruncated("the connection has been closed") from error
 
-    async def _receive(self) -> None:
+    async def _receive_some(self) -> bytes:
         try:
-            received = bytes(await self._stream.receive_some())
+            return bytes(await self._stream.receive_some())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise StreamTruncated(f"the connection broke: {error.__cause__ or error}") from error
+
+    async def _receive(self) -> None:
+        received = await self._receive_some()
         if received:
             self.heard = True
         else:
@@ -210,7 +244,10 @@ class Connection:
 
     async def finish(self) -> bool:
         """See `Link.finish`."""
-        http = self._http
+        http, chunks = self._http, self._chunks
+        if chunks is not None:
+            self._http = _http()
+            return chunks.is_over and not chunks.rest and self._may_stay_open
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE or http.trailing_data != (b"", False):
             return False  # it is to be closed, or has been, or says more than was asked
         http.start_next_cycle()
@@ -227,6 +264,10 @@ class Connection:
     async def aclose(self) -> None:
         """See `Link.aclose`."""
         self._socket.close()
+
+
+def _http() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
 
 
 async def connect(server: Server, tls: ssl.SSLContext | None) -> Connection:

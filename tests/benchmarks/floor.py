@@ -16,30 +16,27 @@ import httpx
 import trio
 
 from task import PROMPT, SYSTEM, history_texts
+from wires import WIRES, Message, Wire
 
 
-def schema(name: str, *parameters: str) -> dict[str, Any]:
-    """Describe a tool of whole numbers, as the chat completions API wants it."""
+def schema(*parameters: str) -> dict[str, Any]:
+    """The schema of a tool of whole numbers."""
     properties = {parameter: {"type": "integer"} for parameter in parameters}
-    description = {"type": "object", "properties": properties, "required": list(parameters)}
-    return {"type": "function", "function": {"name": name, "description": name, "parameters": description}}
-
-
-ADD, SLOW = schema("add", "a", "b"), schema("slow", "n")
+    return {"type": "object", "properties": properties, "required": list(parameters)}
 
 
 class Floor:
     """The tasks of the benchmarks, by hand."""
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
-        self.url = f"{url}/v1/chat/completions"
+        self.url = url
         self.client = client
 
     async def loop(self, model: str, history: int = 0) -> str:
-        return await self._run(model, self._add, ADD, history)
+        return await self._run(model, self._add, "add", ("a", "b"), history)
 
     async def parallel(self, model: str) -> str:
-        return await self._run(model, self._slow, SLOW)
+        return await self._run(model, self._slow, "slow", ("n",))
 
     @asynccontextmanager
     async def batches(self, count: int) -> AsyncIterator[Callable[[], Awaitable[object]]]:
@@ -47,13 +44,14 @@ class Floor:
         yield partial(self._all, self._quick, [{"a": number, "b": 1} for number in range(count)])
 
     async def stream(self, model: str) -> int:
-        body = encode({"model": model, "stream": True, "messages": [{"role": "user", "content": PROMPT}]})
+        name, _, model = model.rpartition("/")
+        wire = WIRES[name]
+        body = wire.body(model, "", [wire.user(PROMPT)], None, stream=True)
         deltas = 0
-        async with aclosing(self._events(body)) as events:
+        async with aclosing(self._events(self.url + wire.path(model, stream=True), encode(body))) as events:
             async for data in events:
                 if data.strip() != b"[DONE]":
-                    choices = json.loads(data)["choices"]
-                    deltas += bool(choices and choices[0]["delta"].get("content"))
+                    deltas += bool(wire.delta(json.loads(data)))
         return deltas
 
     def make(self, number: int) -> object:
@@ -65,22 +63,26 @@ class Floor:
         yield [partial(self.loop, model)] * count
 
     async def _run(
-        self, model: str, function: Callable[..., Awaitable[int]], tool: dict[str, Any], history: int = 0
+        self,
+        model: str,
+        function: Callable[..., Awaitable[int]],
+        name: str,
+        parameters: tuple[str, ...],
+        history: int = 0,
     ) -> str:
-        messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM}]
-        messages += history_messages(history)
-        messages.append({"role": "user", "content": PROMPT})
+        prefix, _, model = model.rpartition("/")
+        wire = WIRES[prefix]
+        url, tool = self.url + wire.path(model, stream=False), wire.tool(name, schema(*parameters))
+        messages = [*history_messages(wire, history), wire.user(PROMPT)]
         while True:
-            response = await self.client.post(
-                self.url, content=encode({"model": model, "messages": messages, "tools": [tool]})
-            )
-            message = json.loads(response.content)["choices"][0]["message"]
-            messages.append(message)
-            if not (calls := message.get("tool_calls")):
-                return str(message["content"])
-            results = await self._all(function, [json.loads(call["function"]["arguments"]) for call in calls])
-            for call, result in zip(calls, results, strict=True):
-                messages.append({"role": "tool", "tool_call_id": call["id"], "content": str(result)})
+            body = wire.body(model, SYSTEM, messages, tool, stream=False)
+            response = await self.client.post(url, content=encode(body))
+            said, text, calls = wire.answer(json.loads(response.content))
+            messages += said
+            if not calls:
+                return text
+            results = await self._all(function, [arguments for _, _, arguments in calls])
+            messages += wire.results([(c[0], c[1], str(result)) for c, result in zip(calls, results, strict=True)])
 
     async def _all(self, function: Callable[..., Awaitable[int]], arguments: list[dict[str, Any]]) -> list[int]:
         if len(arguments) == 1:
@@ -95,13 +97,16 @@ class Floor:
                 nursery.start_soon(one, index)
         return results
 
-    async def _events(self, body: bytes) -> AsyncIterator[bytes]:
+    async def _events(self, url: str, body: bytes) -> AsyncIterator[bytes]:
         rest = b""
-        async with self.client.stream("POST", self.url, content=body) as response:
+        async with self.client.stream("POST", url, content=body) as response:
             async for chunk in response.aiter_raw():
-                *events, rest = (rest + chunk).split(b"\n\n")
-                for event in events:
-                    yield event.removeprefix(b"data:")
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data:"):
+                        yield line[5:]
+                    elif line.startswith(b"{"):
+                        yield line
 
     async def _add(self, a: int, b: int) -> int:
         return a + b
@@ -116,9 +121,10 @@ class Floor:
 
 
 @cache
-def history_messages(count: int) -> tuple[dict[str, Any], ...]:
+def history_messages(wire: Wire, count: int) -> tuple[Message, ...]:
     """Return `count` earlier messages, user and assistant in turn."""
-    return tuple({"role": role, "content": text} for role, text in history_texts(count))
+    texts = history_texts(count)
+    return tuple(wire.user(text) if role == "user" else wire.said(text) for role, text in texts)
 
 
 def encode(value: object) -> bytes:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 REQUESTS = 11  # of one loop-10: ten calls of the tool and the answer
@@ -60,13 +61,16 @@ async def repeat(call: Callable[[], Awaitable[object]], warm: int, times: int) -
     return clock
 
 
-async def loop(side: Any, warm: int = 5, times: int = 30) -> float:
-    clock = await repeat(lambda: side.loop("loop-10"), warm, times)
+WIRES = ("anthropic", "responses", "gemini", "ollama")  # besides Chat Completions, which has no prefix
+
+
+async def loop(side: Any, warm: int = 5, times: int = 30, wire: str = "") -> float:
+    clock = await repeat(lambda: side.loop(f"{wire}loop-10"), warm, times)
     return clock.cpu / (times * REQUESTS) * 1e6
 
 
-async def instructions_loop(side: Any) -> float:
-    await loop(side, warm=2, times=2)
+async def instructions_loop(side: Any, wire: str = "") -> float:
+    await loop(side, warm=2, times=2, wire=wire)
     return 2 * REQUESTS  # the units that the count is divided by
 
 
@@ -90,17 +94,17 @@ async def instructions_history(side: Any) -> float:
     return 2 * REQUESTS
 
 
-async def stream(side: Any, warm: int = 2, times: int = 20) -> float:
+async def stream(side: Any, warm: int = 2, times: int = 20, wire: str = "") -> float:
     async def call() -> None:
-        deltas = await side.stream("stream-1000")
+        deltas = await side.stream(f"{wire}stream-1000")
         assert deltas == 1000, f"{deltas} of 1000 deltas seen"
 
     clock = await repeat(call, warm, times)
     return clock.cpu / (times * 1000) * 1e6
 
 
-async def instructions_stream(side: Any) -> float:
-    await stream(side, warm=1, times=1)
+async def instructions_stream(side: Any, wire: str = "") -> float:
+    await stream(side, warm=1, times=1, wire=wire)
     return 1000
 
 
@@ -222,6 +226,8 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "idle": idle,
     "instructions_loop": instructions_loop,
     "instructions_stream": instructions_stream,
+    **{f"instructions_loop_{wire}": partial(instructions_loop, wire=f"{wire}/") for wire in WIRES},
+    **{f"instructions_stream_{wire}": partial(instructions_stream, wire=f"{wire}/") for wire in WIRES},
     "servers": servers,
     "servers_running": servers_running,
     "servers_idle": servers_idle,

@@ -55,6 +55,14 @@ STAGES: dict[str, list[Row]] = {
         Row("loop-10: instructions per request", "instructions_loop", pairs=3),
         Row("stream-1000: instructions per delta", "instructions_stream", pairs=3),
     ],
+    "wires": [
+        row
+        for wire in ("anthropic", "responses", "gemini", "ollama")
+        for row in (
+            Row(f"{wire}, loop-10: instructions per request", f"instructions_loop_{wire}", pairs=3),
+            Row(f"{wire}, stream-1000: instructions per delta", f"instructions_stream_{wire}", pairs=3),
+        )
+    ],
     "loop": [Row("loop-10: CPU µs per request", "loop")],
     "stream": [Row("stream-1000, one burst: CPU µs per delta", "stream")],
     "parallel": [Row("8 tools of 100 ms: wall ms", "parallel")],
@@ -160,9 +168,9 @@ def main() -> int:
         print("needs Node for the fake server (Debian: apt-get install nodejs); nothing was measured", file=sys.stderr)
         return 1
     stages = given.stages or list(STAGES)
-    if "instructions" in stages and not shutil.which("valgrind"):
+    if {"instructions", "wires"} & set(stages) and not shutil.which("valgrind"):
         print("instructions are left out: they need valgrind (Debian: apt-get install valgrind)", file=sys.stderr)
-        stages = [stage for stage in stages if stage != "instructions"]
+        stages = [stage for stage in stages if stage not in ("instructions", "wires")]
     print("| measure | floor | alloy | ratio | from – to | pairs |\n|---|---|---|---|---|---|", flush=True)
     with server() as url:
         for row in (row for stage in stages for row in STAGES[stage]):

@@ -23,6 +23,15 @@ from alloy.stores import Journal, SQLiteStore
 from alloy.tools import Executor
 from task import PROMPT, SYSTEM, history_texts
 
+# Who speaks a wire, and where its paths begin.
+VENDORS = {
+    "": ("openai-compatible", "/v1"),
+    "anthropic": ("anthropic", ""),
+    "responses": ("openai", "/v1"),
+    "gemini": ("google", "/v1"),
+    "ollama": ("ollama", ""),
+}
+
 
 @alloy.tool
 async def add(a: int, b: int) -> int:
@@ -54,7 +63,9 @@ class Subject:
 
     def model(self, name: str) -> alloy.Model:
         if name not in self.models:
-            self.models[name] = alloy.model(f"openai-compatible:{name}", base_url=f"{self.url}/v1", api_key="x")
+            wire, _, model = name.rpartition("/")
+            vendor, path = VENDORS[wire]
+            self.models[name] = alloy.model(f"{vendor}:{model}", base_url=f"{self.url}{path}", api_key="x")
         return self.models[name]
 
     async def loop(self, model: str, history: int = 0) -> str:
