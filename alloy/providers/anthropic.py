@@ -78,7 +78,7 @@ class AnthropicMessages:
         return WireRequest(
             path="/v1/messages",
             headers={"anthropic-version": VERSION},
-            body=body_of(head, map(_write, turns), tail, settings.vendor),
+            body=body_of(head, map(_write, turns), tail, settings.vendor, of=request.messages),
         )
 
     def decoder(self, request: Request, target: Target) -> Decoder:

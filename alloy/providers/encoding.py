@@ -106,6 +106,7 @@ def body_of(
     tail: Mapping[str, JSON],
     vendor: Mapping[str, JSON],
     *,
+    of: Sequence[Message] = (),
     name: str = "messages",
 ) -> tuple[bytes, ...]:
     """Write the body of a request: `head`, the encoded messages under `name`, then `tail`.
@@ -118,6 +119,7 @@ def body_of(
         tail: fields after the messages.
         vendor: fields as the user gave them: each replaces the field of its name as a whole, but a list of
             `tools` is added to ours, since ours are what the program can run.
+        of: the messages as they were before they were encoded; what was written of the head is kept with them.
         name: what the dialect calls its list of messages.
     """
     if isinstance(extra := vendor.get("tools"), list):
@@ -126,10 +128,18 @@ def body_of(
     in_tail = {**tail, **{name: value for name, value in vendor.items() if name not in in_head}}
     if name in in_tail:
         return (dumps({**in_head, **in_tail}),)
-    opening = dumps(in_head)[:-1] + b"," if in_head else b"{"
-    fragments = [opening, b'"' + name.encode() + b'":[', b",".join(messages)]
+    fragments = [_opening(in_head, of), b'"' + name.encode() + b'":[', b",".join(messages)]
     fragments.append(b"]," + dumps(in_tail)[1:] if in_tail else b"]}")
     return tuple(fragments)
+
+
+def _opening(head: Mapping[str, JSON], messages: Sequence[Message]) -> bytes:
+    """The head, up to where the messages begin; mostly the tools, which are the same as in the request before."""
+    kept = kept_with(messages)
+    known: tuple[Mapping[str, JSON], bytes] | None = kept.get(_opening)
+    if known is None or known[0] != head:
+        known = kept[_opening] = head, dumps(head)[:-1] + b"," if head else b"{"
+    return known[1]
 
 
 def refuse_unsupported(

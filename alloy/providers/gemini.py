@@ -84,7 +84,7 @@ class Gemini:
         rest = {name: value for name, value in given.items() if name != "generationConfig"}
         return WireRequest(
             path=f"/{_place(request.model)}:streamGenerateContent?alt=sse",
-            body=body_of(_head(request), contents, tail, rest, name="contents"),
+            body=body_of(_head(request), contents, tail, rest, of=request.messages, name="contents"),
         )
 
     def decoder(self, request: Request, target: Target) -> Decoder:

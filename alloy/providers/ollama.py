@@ -67,7 +67,7 @@ class OllamaChat:
         rest = {name: value for name, value in settings.vendor.items() if name != "options"}
         return WireRequest(
             path="/api/chat",
-            body=body_of(head, self._messages(request), _choices(request, profile), rest),
+            body=body_of(head, self._messages(request), _choices(request, profile), rest, of=request.messages),
         )
 
     def decoder(self, request: Request, target: Target) -> Decoder:

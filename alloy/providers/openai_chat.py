@@ -79,6 +79,7 @@ class ChatCompletions:
                 self._messages(request, profile),
                 _choices(request, profile, has_tools="tools" in head),
                 request.settings.vendor,
+                of=request.messages,
             ),
         )
 

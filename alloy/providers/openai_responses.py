@@ -87,7 +87,12 @@ class Responses:
         return WireRequest(
             path="/responses",
             body=body_of(
-                head, self._input(request.messages, profile), _choices(request, profile), settings.vendor, name="input"
+                head,
+                self._input(request.messages, profile),
+                _choices(request, profile),
+                settings.vendor,
+                of=request.messages,
+                name="input",
             ),
         )
 

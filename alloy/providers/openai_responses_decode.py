@@ -53,6 +53,20 @@ class _Part:
     texts: list[str] = attrs.Factory(list)
 
 
+# Events that repeat what an item says when it is done: not worth reading where they can be told by their name.
+_REPEATING = frozenset(
+    {
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.output_text.done",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_part.done",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_text.done",
+    }
+)
+
+
 class ResponsesDecoder(FrameDecoder):
     """Reads one answer: a list of output items, each of which may hold several parts.
 
@@ -71,7 +85,9 @@ class ResponsesDecoder(FrameDecoder):
 
     def read(self, frame: Frame, deltas: list[Delta]) -> None:
         """Read one event."""
-        if frame.data == "[DONE]":  # OpenRouter, behind the end
+        if frame.data == "[DONE]" or frame.event in _REPEATING:  # the former by OpenRouter, behind the end
+            return
+        if self._begun and frame.event == "response.in_progress":
             return
         event = loads(frame.data)
         match event.get("type"):

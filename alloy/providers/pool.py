@@ -7,6 +7,7 @@ and it hands on a stream chunk by chunk, where we hand on all that one read of t
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import deque
 from functools import lru_cache
@@ -151,13 +152,10 @@ class Connection:
     async def ask(self, where: Location, headers: Headers, body: bytes, patience: Patience) -> tuple[int, Headers]:
         """See `Link.ask`."""
         self.heard = self._is_over = False
-        try:
-            head = self._http.send(h11.Request(method=b"POST", target=where.target, headers=headers)) or b""
-        except h11.LocalProtocolError:  # its text shows the header, which may be the key's
-            raise ValueError("a header of the request has characters that HTTP cannot carry") from None
-        self._http.send(h11.Data(data=body))
+        request = _head(where.target, headers) + body
+        self._http.send(_ASKED)
         self._http.send(h11.EndOfMessage())
-        return await patience.wait(lambda: self._exchange(head + body))
+        return await patience.wait(lambda: self._exchange(request))
 
     async def _exchange(self, request: bytes) -> tuple[int, Headers]:
         await self._send(request)
@@ -264,6 +262,26 @@ class Connection:
     async def aclose(self) -> None:
         """See `Link.aclose`."""
         self._socket.close()
+
+
+# What h11 is told of every request: that there was one. It would check all headers anew each time.
+_ASKED = h11.Request(method=b"POST", target=b"/", headers=[(b"host", b"host")])
+
+_HEADERS = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)+")
+
+
+def _head(target: bytes, headers: Headers) -> bytes:
+    """A request up to its body.
+
+    Raises:
+        ValueError: a header cannot be sent. The text does not show it, as it may be the key's.
+
+    Source: RFC 9112, 3 and 5 (read 2026-11-24).
+    """
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if not _HEADERS.fullmatch(lines) or lines.count(b"\r\n") != len(headers):
+        raise ValueError("a header of the request has characters that HTTP cannot carry")
+    return b"POST %b HTTP/1.1\r\n%b\r\n" % (target, lines)
 
 
 def _http() -> h11.Connection:
