@@ -11,6 +11,7 @@ import alloy
 from alloy.cli.text import arguments_line, folded, one_line, printable
 from alloy.llm.content import Outcome
 from alloy.loop.result import Result, Status
+from alloy.tools.results import json_text
 
 LONG = 2000  # characters of what an error says
 
@@ -126,7 +127,8 @@ def pieces(event: alloy.Event) -> Iterator[Piece]:
         case alloy.MessageFinished():
             yield Whole()
         case alloy.RunFinished(result=result):
-            yield Final(printable(result.text))
+            # The output is what was asked for; what the model said besides is not, and spoils it for a pipe.
+            yield Shown(json_text(result.output)) if result.has_output else Final(printable(result.text))
             yield from _ending(result)
         case _:
             return

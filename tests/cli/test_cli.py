@@ -65,6 +65,15 @@ def test_the_demo_shows_a_crash_and_the_restart_and_leaves_nothing_behind(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_output_of_until_tool_is_written_as_json_and_nothing_else(tmp_path: Path) -> None:
+    tools = ("--tools", "write_file,read_file", "--until-tool", "write_file")
+
+    done = alloy("run", "Write a list.", "--model", "scripted:demo", *tools, cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"path": "shopping.txt", "content": "apples\nbread\nmilk\n"}
+
+
 def test_the_demo_can_be_interrupted_between_the_crash_and_the_restart(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", "-m", "alloy", "demo"]
