@@ -53,6 +53,9 @@ ONLY_FOR_CHECKERS = {"typing_extensions"}
 # No I/O and no waiting: these files do not know Trio.
 PURE = (
     "otp/policy.py",
+    *(f"loop/{name}.py" for name in ("records", "journal", "keeping", "recovery")),
+    "stores/lines.py",
+    "testing/store_samples.py",
     *(
         f"llm/{name}.py"
         for name in (

@@ -16,6 +16,7 @@ from alloy.llm.history import sendable, synthetic_result
 from alloy.llm.message import AssistantMessage, Message, ToolMessage
 from alloy.llm.usage import Usage
 from alloy.loop.journal import Entry, branch
+from alloy.loop.keeping import Keeping, usage_of
 from alloy.loop.records import (
     Accepted,
     Answered,
@@ -27,17 +28,14 @@ from alloy.loop.records import (
     CallStarted,
     CompactionDone,
     Decided,
-    Described,
     Forked,
     HandedOver,
     HistoryGiven,
-    Labelled,
     ModelChanged,
     Record,
     RunBegun,
     RunEnded,
     Said,
-    Withdrawn,
 )
 from alloy.loop.session import Session
 
@@ -90,8 +88,8 @@ class StoredRun:
         agent, agent_path: who it is now, after any hand-over.
         turn: of its last answer; 0 before the first.
         answers: how many there were.
-        first: where in its history its own messages begin: those before it are its session's.
-        messages: its history, in which the calls of the last answer may be open.
+        first: where in the transcript its messages begin; 0 for a run that works for another.
+        messages: its own, in which the calls of the last answer may be open.
         calls: of the last answer, in order, while they are open; else empty.
         former_calls: of the answers before, in order.
         asked: a model was asked and has not answered.
@@ -186,7 +184,7 @@ def fold(entries: Sequence[Entry]) -> Recovered:
     conversation = _Conversation()
     for made in branch(entries):
         conversation.take(made.record)
-    keeping = _Keeping()
+    keeping = Keeping()
     for made in entries:
         keeping.take(made.record)
     root = conversation.root
@@ -200,16 +198,11 @@ def fold(entries: Sequence[Entry]) -> Recovered:
         queue=tuple(keeping.queue.values()),
         inputs=tuple(keeping.inputs.values()),
         requests=keeping.requests,
-        usage=sum(keeping.usage.values(), Usage()),
+        usage=sum(keeping.usage.values(), keeping.spent),
         metadata=keeping.metadata,
         labels=keeping.labels,
         updated_at=entries[-1].at if entries else None,
     )
-
-
-def usage_of(message: AssistantMessage) -> Usage:
-    """What an answer cost, as one request."""
-    return attrs.evolve(message.usage or Usage(), requests=1)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -223,6 +216,7 @@ class _Run:
     agent_path: tuple[str, ...]
     turn: int = 0
     answers: int = 0
+    last: int | None = None  # where in the history its own messages end, once it is over
     answer: int = -1  # where in the history its last answer is
     calls: dict[str, StoredCall] = attrs.field(factory=dict)
     former_calls: list[StoredCall] = attrs.field(factory=list)
@@ -279,10 +273,9 @@ class _Run:
             self.former_calls += self.calls.values()
             self.calls = {}
 
-    def abandon(self) -> None:
-        if self.ended is None:
-            self.close()
-            self.is_abandoned = True
+    def end(self) -> None:
+        self.close()
+        self.last = len(self.history)
 
     def stored(self) -> StoredRun:
         return StoredRun(
@@ -292,7 +285,7 @@ class _Run:
             turn=self.turn,
             answers=self.answers,
             first=self.first,
-            messages=tuple(self.history),
+            messages=tuple(self.history[self.first : self.last]),
             calls=tuple(self.calls.values()),
             former_calls=tuple(self.former_calls),
             asked=self.asked,
@@ -310,6 +303,7 @@ class _Conversation:
 
     messages: list[Message] = attrs.field(factory=list)
     runs: dict[str, _Run] = attrs.field(factory=dict)
+    under_way: dict[str, _Run] = attrs.field(factory=dict)  # of those
     root: _Run | None = None
     pending: dict[str, CallPending] = attrs.field(factory=dict)
     compaction: CompactionDone | None = None
@@ -332,12 +326,12 @@ class _Conversation:
             case Forked():
                 self._abandon_all()
             case Decided(pending_id=pending_id):
-                if (asked := self.pending.get(pending_id)) is not None and asked.run_id in self.runs:
-                    self.runs[asked.run_id].decide(asked.call_id, record)
+                if (asked := self.pending.get(pending_id)) is not None and asked.run_id in self.under_way:
+                    self.under_way[asked.run_id].decide(asked.call_id, record)
             case CompactionDone(run_id=run_id) if run_id not in self.runs or self.runs[run_id].is_root:
                 self.compaction = record
             case _:
-                run = self.runs.get(getattr(record, "run_id", ""))
+                run = self.under_way.get(getattr(record, "run_id", ""))
                 if run is not None:
                     self._take_of_run(run, record)
 
@@ -347,13 +341,15 @@ class _Conversation:
             self._abandon_all()
         history = self.messages if is_root else []
         run = _Run(begun=record, history=history, first=len(history), agent=record.agent, agent_path=record.agent_path)
-        self.runs[record.run_id] = run
+        self.runs[record.run_id] = self.under_way[record.run_id] = run
         if is_root:
             self.root = run
 
     def _abandon_all(self) -> None:
-        for run in self.runs.values():
-            run.abandon()
+        for run in self.under_way.values():
+            run.end()
+            run.is_abandoned = True
+        self.under_way.clear()
         self.root = None
 
     def _take_of_run(self, run: _Run, record: Record) -> None:
@@ -383,79 +379,8 @@ class _Conversation:
             case CompactionDone():
                 run.compaction = record
             case RunEnded():
-                run.close()
+                run.end()
                 run.ended, run.usage, run.asked = record, record.usage, None
+                self.under_way.pop(record.run_id, None)
                 if run is self.root:
                     self.root = None
-
-
-@attrs.define(eq=False)
-class _Keeping:
-    """The fold of what holds whatever the branch."""
-
-    queue: dict[str, Accepted] = attrs.field(factory=dict)
-    inputs: dict[str, Accepted] = attrs.field(factory=dict)
-    requests: dict[str, RunEnded] = attrs.field(factory=dict)
-    usage: dict[str, Usage] = attrs.field(factory=dict)
-    metadata: Mapping[str, JSON] = attrs.field(factory=dict)
-    labels: dict[str, str] = attrs.field(factory=dict)
-    _begun: dict[str, RunBegun] = attrs.field(factory=dict)
-
-    def take(self, record: Record) -> None:
-        match record:
-            case Accepted(how="request", request_id=request_id):
-                self.queue[request_id] = record
-            case Accepted(message=message):
-                self.inputs[message.id] = record
-            case Withdrawn(ids=ids):
-                for id in ids:
-                    self.queue.pop(id, None)
-                    self.inputs.pop(id, None)
-            case RunBegun(run_id=run_id, request_id=request_id):
-                self._begun[run_id] = record
-                self.queue.pop(request_id, None)
-            case Said(message=message):
-                self.inputs.pop(message.id, None)
-            case Answered(run_id=run_id, message=answer):
-                self._spend(run_id, usage_of(answer))
-            case AskFailed(run_id=run_id, usage=usage):
-                self._spend(run_id, usage)
-            case RunEnded():
-                self._end(record)
-            case Forked():
-                self.queue, self.inputs, self.requests = {}, {}, {}
-            case Described(metadata=metadata):
-                self.metadata = metadata
-            case Labelled(entry_id=entry_id, label=label):
-                self._label(entry_id, label)
-            case _:
-                pass
-
-    def _spend(self, run_id: str, usage: Usage) -> None:
-        self.usage[run_id] = self.usage.get(run_id, Usage()) + usage
-
-    def _end(self, record: RunEnded) -> None:
-        self.usage[record.run_id] = record.usage
-        for run_id in [run_id for run_id in self.usage if self._works_for(run_id, record.run_id)]:
-            del self.usage[run_id]  # the run that has ended counts it
-        begun = self._begun.get(record.run_id)
-        request_id = record.request_id or (begun.request_id if begun is not None else "")
-        if request_id:
-            self.queue.pop(request_id, None)
-            self.requests.pop(request_id, None)
-            self.requests[request_id] = record
-
-    def _works_for(self, run_id: str, other: str) -> bool:
-        """Whether a run is inside another, at any depth."""
-        seen: set[str] = set()
-        while (begun := self._begun.get(run_id)) is not None and run_id not in seen:
-            seen.add(run_id)
-            run_id = begun.parent_run_id
-            if run_id == other:
-                return True
-        return False
-
-    def _label(self, entry_id: str, label: str) -> None:
-        self.labels = {name: entry for name, entry in self.labels.items() if entry != entry_id and name != label}
-        if label:
-            self.labels[label] = entry_id

@@ -12,57 +12,23 @@ import attrs
 import trio
 
 from alloy.errors import AlloyError, sole_error
-from alloy.llm.content import JSON, Text, ToolCall, ToolResult
+from alloy.llm.content import JSON
 from alloy.llm.history import sendable
-from alloy.llm.message import AssistantMessage, StopInfo, StopReason, ToolMessage, UserMessage, mint
-from alloy.llm.usage import Usage
+from alloy.llm.message import ToolMessage
 from alloy.loop.errors import CorruptStore, Fenced, UnknownSession, UnknownVersion
 from alloy.loop.journal import Entry, Journal, Store
 from alloy.loop.records import (
-    Accepted,
-    Answered,
-    Asked,
-    AskFailed,
-    BatchClosed,
-    CallPending,
-    CallSettled,
-    CallStarted,
-    CompactionDone,
-    Decided,
     Described,
     Forked,
-    HandedOver,
-    HistoryGiven,
-    Labelled,
     ModelChanged,
-    Other,
     Record,
-    RunBegun,
-    RunEnded,
     Said,
-    Withdrawn,
 )
+from alloy.testing.cancelling import Cut
+from alloy.testing.store_samples import ODD_IDS, ODD_TEXT, one_of_each, story, user
 
 Factory: TypeAlias = Callable[[], Store]
 
-ODD_IDS = (
-    "a",
-    "A",
-    "a/b",
-    "a-b",
-    "a b",
-    "..",
-    "../a",
-    ".a",
-    "con",
-    "é",
-    "e\u0301",
-    "\U0001f600",
-    "x" * 300,
-    "x" * 301,
-    "a\nb",
-)
-ODD_TEXT = '\ud800 \u2028 \x00 \r\n \U0001f600 \\ "'
 PATIENCE = 10.0  # seconds to wait for a session that is about to be free
 TOGETHER = 20  # sessions, and appends to one of them
 
@@ -121,69 +87,6 @@ class Found:
 
 
 Check: TypeAlias = Callable[[Factory, Found], Awaitable[None]]
-
-
-# What sessions are filled with.
-
-
-def user(text: str) -> UserMessage:
-    """A message with an id that a test can name."""
-    return UserMessage(text, id=f"msg_{text[:8]}")
-
-
-def answer(*calls: ToolCall, text: str = "Let me see.") -> AssistantMessage:
-    """An answer that asks for calls, or none."""
-    reason = StopReason.TOOL_USE if calls else StopReason.END_TURN
-    usage = Usage(input_tokens=10, output_tokens=5)
-    return AssistantMessage([Text(text), *calls], stop=StopInfo(reason), usage=usage, id=mint("msg"))
-
-
-def story(run_id: str = "run_1") -> list[Record]:
-    """A run with two calls, one of which is never settled."""
-    one, two = ToolCall("call_1", "read", {"path": "a"}), ToolCall("call_2", "write", {"path": "b"})
-    result = ToolResult("done", call_id="call_1", name="read")
-    return [
-        RunBegun(run_id=run_id, agent="coder", request_id="req_1"),
-        Said(run_id=run_id, message=user("Go")),
-        Asked(run_id=run_id, turn=1),
-        Answered(run_id=run_id, turn=1, message=answer(one, two), model="scripted:x"),
-        CallStarted(run_id=run_id, call_id="call_1"),
-        CallSettled(run_id=run_id, call_id="call_1", result=result, duration=0.5),
-        CallStarted(run_id=run_id, call_id="call_2", replay="safe"),
-    ]
-
-
-def one_of_each() -> list[Record]:
-    """A record of each kind, with all of its fields, and one of a kind that is not known."""
-    run = "run_0"
-    return [
-        HistoryGiven(messages=(user("Hello"), answer(text="Hello."))),
-        *story(run),
-        CallPending(
-            run_id=run,
-            call_id="call_2",
-            pending_id="pen_1",
-            ask="approval",
-            question=ODD_TEXT,
-            agent_path=("a", "b"),
-            created_at=1.5,
-            expires_at=2.5,
-        ),
-        Decided(pending_id="pen_1", verdict="edit", arguments={"path": ODD_TEXT}, text="why", by="me"),
-        BatchClosed(run_id=run, message_id="msg_results"),
-        AskFailed(run_id=run, turn=2, error="Overloaded: try later", usage=Usage(input_tokens=3)),
-        HandedOver(run_id=run, agent="other", agent_path=("other",)),
-        CompactionDone(run_id=run, summary="short", kept_from="msg_Go", cleared=("call_1",), tokens_before=9),
-        RunEnded(run_id=run, status="error", error={"type": "Overloaded", "message": "later"}, output={"a": [1, None]}),
-        Accepted(message=user("Later"), how="request", request_id="req_2", options={"max_turns": 3}),
-        Accepted(message=user("Quick"), how="steer"),
-        Withdrawn(ids=("req_2",)),
-        ModelChanged(model="scripted:y"),
-        Described(metadata={"title": ODD_TEXT, "n": 1.5, "deep": {"list": [True, None]}}),
-        Labelled(entry_id="ent_x", label="here"),
-        Forked(session_id="ses_x", entry_id="ent_x"),
-        Other(data={"kind": "of_another_day", "v": 7, "text": ODD_TEXT}),
-    ]
 
 
 async def _fill(store: Store, session_id: str, records: Sequence[Record]) -> tuple[Entry, ...]:
@@ -518,39 +421,6 @@ async def _who_is_cancelled_holds_nothing(factory: Factory, found: Found) -> Non
                 if "held" in await store.sessions():
                     async with store.open("held"):
                         pass
-
-
-@attrs.define(eq=False)
-class Cut(trio.abc.Instrument):
-    """Some work that was cancelled while it waited for the so-manieth time; false if it never waited so often."""
-
-    wait: int = 0
-    returned: bool = False
-    _waits: int = 0
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _task: trio.lowlevel.Task = attrs.field(factory=trio.lowlevel.current_task)
-
-    def __bool__(self) -> bool:
-        return self._waits >= self.wait
-
-    async def next(self, work: Callable[[], Awaitable[object]]) -> Cut:
-        """Do the work, and cancel it one wait later than this one did."""
-        cut = Cut(self.wait + 1)
-        with cut._scope:
-            trio.lowlevel.add_instrument(cut)
-            try:
-                await work()
-                cut.returned = True
-            finally:
-                trio.lowlevel.remove_instrument(cut)
-        return cut
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """See `trio.abc.Instrument`."""
-        if task is self._task:
-            self._waits += 1
-            if self._waits == self.wait:
-                self._scope.cancel(reason="to see what is left")
 
 
 async def _long_texts_are_kept(factory: Factory, found: Found) -> None:

@@ -233,6 +233,8 @@ def test_a_run_that_never_ended_is_over_when_the_next_one_begins() -> None:
     assert recovered.run is not None
     assert recovered.run.begun.run_id == "r2"
     assert recovered.run.first == 3
+    assert recovered.run.messages == (user("Again"),)
+    assert recovered.runs["r"].messages == recovered.messages[:3]
     assert not recovered.runs["r"].is_under_way
     assert sendable(recovered.messages) == recovered.messages
     assert recovered.messages[-1] == user("Again")
@@ -304,6 +306,14 @@ def test_the_usage_of_runs_inside_a_run_is_counted_once() -> None:
     total = once + both
     end = [RunEnded(run_id="c", status="completed", usage=both), RunEnded(run_id="r", status="completed", usage=total)]
     assert told(*story, *end).usage == total
+
+
+def test_the_first_end_of_a_run_counts() -> None:
+    first = RunEnded(run_id="r", status="completed", usage=USAGE)
+    recovered = told(BEGUN, SAID, first, attrs.evolve(first, status="error"))
+
+    assert recovered.runs["r"].ended == first
+    assert recovered.usage == USAGE
 
 
 def test_nothing_is_under_way_in_a_copy() -> None:

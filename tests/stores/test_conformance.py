@@ -16,7 +16,7 @@ from alloy.loop.records import ModelChanged
 from alloy.stores import JSONLStore, MemoryStore, Raw, SQLiteStore, Store, Stored
 from alloy.stores.entries import dumps
 from alloy.testing import check_store
-from alloy.testing.store_conformance import Cut
+from alloy.testing.cancelling import Cut
 from leaks import Holdings
 
 STORES: dict[str, Callable[[Path], Store]] = {
