@@ -169,5 +169,7 @@ def _agent() -> argparse.ArgumentParser:
     )
     agent.add_argument("--system", metavar="TEXT", help="the system prompt")
     agent.add_argument("--max-turns", type=int, metavar="N", help="how often the model may answer (default: 25)")
-    agent.add_argument("--no-discover", action="store_true", help="leave out the files of .alloy/context")
+    agent.add_argument(
+        "--no-discover", action="store_true", help="leave out the files of .alloy/context and .alloy/skills"
+    )
     return agent

@@ -83,8 +83,10 @@ class Agent(Generic[Out]):
             type that JSON can hold. The run is complete only when the model has given a value that fits.
         until_tool: the run is complete only when the model has called this tool successfully; its arguments
             are the result's `output`.
+        compaction: how a conversation goes on that outgrows the model's window.
         discover: add the context files `.alloy/context/*.md` of the home directory, the git root and the
-            working directory to the system prompt; or of the folders given here.
+            working directory to the system prompt, and a list of the skills `.alloy/skills/**/*.md`, which the model
+            reads with a tool; or of the folders given here.
         working_directory: what the file tools work in; relative to the process's own.
 
     Raises:

@@ -66,6 +66,7 @@ def _shown_anew(run: RunContext, request: Request) -> Request:
 def _request(run: RunContext, *, wrap_up: bool) -> Request:
     agent = run.state.agent
     tools = tools_of(agent.tools, run.state.info())
+    tools += tuple(tool for tool in run.skill_tools if tool.name not in {other.name for other in tools})
     schema = None
     if agent.goal is not None and (tool := agent.goal.tool) is not None:
         # Asked for in one way of all models of the chain: in the middle of a turn the next one gets the same request.

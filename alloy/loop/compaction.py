@@ -7,12 +7,12 @@ is. `plan` decides on the next view, `show` makes the messages of one. `alloy.lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from alloy.llm.content import Content, Text, ToolCall, ToolResult
+from alloy.llm.content import JSON, Content, Text, ToolCall, ToolResult
 from alloy.llm.history import without_reasoning
 from alloy.llm.message import AssistantMessage, Message, ToolMessage, UserMessage
 from alloy.llm.provider import Model
@@ -128,6 +128,21 @@ class View:
     summary: str = ""
     files: Files = Files()
     ratio: float = 1.0
+
+    def to_json(self) -> dict[str, JSON]:
+        """The view as plain JSON values; `from_json` makes it again."""
+        made = attrs.asdict(self)
+        return {**made, "files": {kind: list(names) for kind, names in made["files"].items()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JSON]) -> View:
+        """The view that `to_json` was asked for; what a later version may have added is passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        known = {field.name: data[field.name] for field in attrs.fields(cls) if field.name in data}
+        return cls(**{**known, "files": Files(**data.get("files", {}))})
 
 
 def view_of(messages: Sequence[Message]) -> View | None:

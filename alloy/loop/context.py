@@ -21,6 +21,7 @@ from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
 from alloy.loop.result import Status
+from alloy.loop.skills import skill_tool, skills_of
 from alloy.loop.state import End, State
 from alloy.tools import Tool
 
@@ -33,6 +34,7 @@ class RunContext:
         chain: the models that may be asked.
         unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
+        skill_tools: what reads the skills that it lists.
         calls: the tool calls, as the budget counts them.
     """
 
@@ -43,6 +45,7 @@ class RunContext:
     unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
+    skill_tools: tuple[Tool, ...] = attrs.field(default=(), init=False)
     calls: BudgetedCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,12 +63,14 @@ class RunContext:
         return self.state.tools
 
     async def write_system_prompt(self) -> None:
-        """Make the system prompt of the agent of the moment.
+        """Make the system prompt of the agent of the moment, and find its skills.
 
         Raises:
             HookError: a `system_prompt` callable raised.
         """
-        self.system = await system_prompt(self.state.info())
+        skills = await skills_of(self.state.agent)
+        self.skill_tools = (skill_tool(skills),) if skills else ()
+        self.system = await system_prompt(self.state.info(), skills)
 
     async def become(self, agent: Agent[Any]) -> None:
         """Go on as another agent: its prompt, tools, model and limits."""

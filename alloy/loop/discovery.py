@@ -28,9 +28,14 @@ async def context_files(discover: bool | Sequence[str | os.PathLike[str]], worki
 
 
 def _read_all(discover: bool | Sequence[str | os.PathLike[str]], working_directory: Path) -> str:
-    roots = _default_roots(working_directory) if isinstance(discover, bool) else [Path(root) for root in discover]
-    parts = (_read(file) for folder in _distinct(roots) for file in sorted(folder.glob("*.md")))
+    folders = dict.fromkeys((root / FOLDER).resolve() for root in roots_of(discover, working_directory))
+    parts = (_read(file) for folder in folders for file in sorted(folder.glob("*.md")))
     return "\n\n".join(part for part in parts if part)
+
+
+def roots_of(discover: bool | Sequence[str | os.PathLike[str]], working_directory: Path) -> Iterable[Path]:
+    """The folders whose `.alloy` is looked into, the nearest last."""
+    return _default_roots(working_directory) if isinstance(discover, bool) else [Path(root) for root in discover]
 
 
 def _default_roots(working_directory: Path) -> Iterable[Path]:
@@ -40,11 +45,6 @@ def _default_roots(working_directory: Path) -> Iterable[Path]:
     if git_root is not None:
         yield git_root
     yield here
-
-
-def _distinct(roots: Iterable[Path]) -> Iterable[Path]:
-    """The context folder of each root, once."""
-    return dict.fromkeys((root / FOLDER).resolve() for root in roots)
 
 
 def _read(file: Path) -> str:

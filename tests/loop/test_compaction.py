@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
 from hypothesis import given, settings
@@ -227,12 +229,13 @@ def test_a_view_of_another_history_shows_nothing() -> None:
 
 def test_a_view_goes_with_its_history_and_survives_being_stored() -> None:
     history = sendable(work(2))
-    view = View(last=history[-1].id, summary="s")
+    view = View(last=history[-1].id, first="f", cap=5, summary="s", files=Files(["a"], ["b"]), ratio=1.5)
 
     assert view_of(with_view(history, view)) == view
     assert view_of(with_view(history, None)) is None
     assert view_of(history) is None
-    assert View(**attrs.asdict(view, recurse=False)) == view
+    assert View.from_json(json.loads(json.dumps(view.to_json()))) == view
+    assert View.from_json({"last": "x", "of_later": 1}) == View(last="x")
 
 
 # Any history, any room.
