@@ -237,7 +237,7 @@ class Connections:
 
     def __init__(self, http: HTTP | None = None) -> None:
         self._http = http
-        self._opened = AsyncExitStack()
+        self._opened: AsyncExitStack | None = None
         self.limiter: Limiter = Limiter() if http is None else http.limiter
 
     async def __aenter__(self) -> Self:
@@ -246,7 +246,8 @@ class Connections:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._opened.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def connect(self, given: str | Model, /) -> Model:
         """See `alloy.loop.means.Connections.connect`."""
@@ -258,6 +259,7 @@ class Connections:
         if not isinstance(target, VendorModel):
             return target
         if self._http is None:
+            self._opened = AsyncExitStack()
             self._http = await self._opened.enter_async_context(open_http(self.limiter))
         return target.with_http(self._http)
 

@@ -18,9 +18,11 @@ KEPT = 256  # events that somebody who comes late can still see
 class Backlog:
     """The last events of an agent. A watcher of its tape; never makes the run wait."""
 
-    events: deque[Event] = attrs.field(factory=lambda: deque(maxlen=KEPT))
+    events: deque[Event] | tuple[()] = ()  # an empty deque is larger than all else of an idle agent
 
     def put(self, event: Event) -> None:
+        if isinstance(self.events, tuple):
+            self.events = deque(maxlen=KEPT)
         self.events.append(event)
 
     async def room(self) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -47,6 +47,8 @@ class SessionState:
         over: why there will be no next one; None while there may be.
         returns: somebody is bringing it back, under another supervisor perhaps.
         changed: a new incarnation lives, or it is over.
+        waiting: how many tasks wait for that, or for a request.
+        heir: with whose end, while somebody waits, it is over.
         waits_for: the agents that the current run waits for, and how often.
         desk: what the current run, and those that work for it, need decided.
         runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
@@ -60,19 +62,21 @@ class SessionState:
     usage: Usage = attrs.field(factory=Usage)
     created_at: float = attrs.field(factory=time.time)
     updated_at: float = attrs.field(factory=time.time)
-    queue: deque[Entry] = attrs.field(factory=deque)
+    queue: list[Entry] = attrs.field(factory=list)
     current: Entry | None = None
     run: Run | None = None
-    steering: deque[UserMessage] = attrs.field(factory=deque)
-    follow_ups: deque[UserMessage] = attrs.field(factory=deque)
+    steering: list[UserMessage] = attrs.field(factory=list)
+    follow_ups: list[UserMessage] = attrs.field(factory=list)
     entries: dict[str, Entry] = attrs.field(factory=dict)
-    finished: deque[str] = attrs.field(factory=deque)
+    finished: list[str] = attrs.field(factory=list)
     tape: Tape = attrs.field(factory=Tape)
     backlog: Backlog = attrs.field(factory=Backlog)
     ref: otp.Ref | None = None
     supervisor: otp.Ref | None = None
     over: otp.ExitReason | None = None
     returns: bool = False
+    waiting: int = 0
+    heir: otp.Ref | None = None
     changed: trio.Event = attrs.field(factory=trio.Event)
     incarnations: int = 0
     last_error: str | None = None
@@ -90,7 +94,7 @@ class SessionState:
 
     def take_next(self) -> Sequence[UserMessage]:
         """See `alloy.loop.means.Inbox.take_next`."""
-        return (self.follow_ups.popleft(),) if self.follow_ups else ()
+        return (self.follow_ups.pop(0),) if self.follow_ups else ()
 
     # The conversation.
 
@@ -163,7 +167,7 @@ class SessionState:
         entry.asked_in = None  # it may hold much, and the entry is kept
         self.finished.append(entry.id)
         while len(self.finished) > self.keep_results:
-            self.entries.pop(self.finished.popleft(), None)
+            self.entries.pop(self.finished.pop(0), None)
 
     def withdraw(self, entry: Entry) -> None:
         """Whoever asked is not interested any more: take the request out, or stop its run."""
@@ -189,8 +193,11 @@ class SessionState:
         """A new incarnation lives."""
         if self.ref is not None and isinstance(self.ref.reason, otp.Crash | otp.Killed):
             self.last_error = f"the server {how(self.ref.reason)}"
+        self._attend_no_more()
         self.ref = ref
         self.supervisor = supervisor
+        if self.waiting:
+            self._attend()
         self.over = None
         self.incarnations += 1
         self._change()
@@ -214,42 +221,52 @@ class SessionState:
         Raises:
             ServerExited: none will be.
         """
-        while self.ref is None or not self.ref.alive:
-            if self.over is None:
-                await self._wait_change()
-            if self.over is not None:
-                raise otp.ServerExited(self.ref or self, self.over)
+        with self._attended():
+            while self.ref is None or not self.ref.alive:
+                if self.over is not None:
+                    raise otp.ServerExited(self.ref or self, self.over)
+                await self.changed.wait()
 
     async def wait_done(self, entry: Entry) -> None:
-        """Wait until a request has its outcome, or nobody is left to give it one.
+        """Wait until a request has its outcome, if only that nobody is left to give it one.
 
         One whose seconds are over while it waits for its turn ends there.
         """
-        while not entry.done.is_set():
-            with trio.move_on_at(entry.ends_by if entry in self.queue else math.inf) as turn:
-                await self._wait_change(entry.done)
-            if turn.cancelled_caught and entry in self.queue:
-                self.take_out(entry, Status.DEADLINE)
+        with self._attended():
+            if entry.ends_by != math.inf and entry in self.queue:
+                with trio.move_on_at(entry.ends_by):
+                    await entry.done.wait()
+                if entry in self.queue:
+                    self.take_out(entry, Status.DEADLINE)
+            await entry.done.wait()
 
-    async def _wait_change(self, done: trio.Event | None = None) -> None:
-        """Wait for the next incarnation, or for the supervisor's end, which closes this; or for `done`."""
-        if self.ref is not None and not self.ref.alive and self.restart is otp.Restart.TEMPORARY:
-            self.close(self.ref.reason or otp.NoProcess())
+    @contextmanager
+    def _attended(self) -> Iterator[None]:
+        """While somebody waits, learn of the end of whoever could bring the next incarnation."""
+        self.waiting += 1
+        if self.waiting == 1:
+            self._attend()
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+            if self.waiting == 0:
+                self._attend_no_more()
+
+    def _attend(self) -> None:
+        self.heir = self.ref if self.restart is otp.Restart.TEMPORARY else self.supervisor
+        if self.heir is None:
             return
-        async with trio.open_nursery() as nursery:
-
-            async def first(what: Any) -> None:
-                await what()
-                nursery.cancel_scope.cancel(reason="one of them has come")
-
-            nursery.start_soon(first, (self.changed if done is None else done).wait)
-            if self.supervisor is not None:
-                nursery.start_soon(first, self._supervisor_ends)
-
-    async def _supervisor_ends(self) -> None:
-        assert self.supervisor is not None
-        reason = await otp.wait_down(self.supervisor)
-        if self.returns:
-            await self.changed.wait()
+        if self.heir.process is not None:
+            self.heir.process.notify(self)
         else:
-            self.close(reason)
+            self.wake()
+
+    def _attend_no_more(self) -> None:
+        if self.heir is not None and self.heir.process is not None:
+            self.heir.process.ignore(self)
+
+    def wake(self) -> None:
+        """Whoever could bring the next incarnation has ended. Called by that process."""
+        if not self.returns and self.heir is not None:
+            self.close(self.heir.reason or otp.NoProcess())

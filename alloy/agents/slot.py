@@ -76,7 +76,7 @@ class RunSlot:
     async def _serve_next(self, me: otp.Ref) -> None:
         """Serve one request to its end; whatever happens, nobody is left waiting for it."""
         state = self.state
-        entry = state.current = state.queue.popleft()
+        entry = state.current = state.queue.pop(0)
         try:
             await self._serve(entry)
         finally:
@@ -165,6 +165,6 @@ class RunSlot:
         for message in reversed((*state.steering, *state.follow_ups)):
             entry = Entry(id=mint("req"), prompt=message, options=PerRun())
             state.entries[entry.id] = entry
-            state.queue.appendleft(entry)
+            state.queue.insert(0, entry)
         state.steering.clear()
         state.follow_ups.clear()

@@ -102,7 +102,7 @@ class Process:
     hook: Hook | None = attrs.field(init=False, default=None)
     helpers: Helpers | None = attrs.field(init=False, default=None)
     # Who waits for the end; monitors on this process, and of this process on others.
-    joiners: list[Waker] | None = attrs.field(init=False, default=None)
+    joiners: dict[Waker, None] | None = attrs.field(init=False, default=None)
     monitors: dict[Monitor, None] | None = attrs.field(init=False, default=None)
     monitoring: dict[Monitor, None] | None = attrs.field(init=False, default=None)
     links: dict[Process, None] | None = attrs.field(init=False, default=None)
@@ -394,14 +394,18 @@ class Process:
         try:
             return await parked.wait(self.system.deadlines, seconds) or not self.ref.alive
         finally:
-            if self.joiners is not None:
-                self.joiners.remove(parked)
+            self.ignore(parked)
 
     def notify(self, waker: Waker) -> None:
         """Wake `waker` when it ends."""
         if self.joiners is None:
-            self.joiners = []
-        self.joiners.append(waker)
+            self.joiners = {}
+        self.joiners[waker] = None
+
+    def ignore(self, waker: Waker) -> None:
+        """Do not wake it any more."""
+        if self.joiners is not None:
+            self.joiners.pop(waker, None)
 
     # What it is tied to
 
