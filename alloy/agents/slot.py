@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -34,7 +35,6 @@ class RunSlot:
 
     Attributes:
         connections: to the agent's models; whoever has the slot closes them.
-        executor: of its tools.
         budget: what is around the server; None if nothing is.
         draining_since: when the slot was told to take nothing more up from outside; None before.
     """
@@ -43,10 +43,14 @@ class RunSlot:
         self.state = state
         self.options = options
         self.connections = Connections(options.http)
-        self.executor = options.executor or Executor()
         self.budget: Budget | None = None
         self.draining_since: float | None = None
         self._is_working = False
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Of its tools: the team's, or its own, made when it is first needed."""
+        return self.options.executor or Executor()
 
     def take_up_work(self, server: otp.Server) -> None:
         """Begin to serve what waits, if there is any and it is not being served."""
