@@ -11,8 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable, Mapping
 
 import attrs
 import trio
@@ -164,21 +163,25 @@ class Gate:
     _queue: trio.StrictFIFOLock = attrs.field(factory=trio.StrictFIFOLock)
     _left: trio.Event = attrs.field(factory=trio.Event)
 
-    @asynccontextmanager
-    async def passing(self, estimated: Callable[[], int]) -> AsyncIterator[Call]:
-        """Hold a place for one call; waits for it.
+    def passing(self, estimated: Callable[[], int]) -> Passage:
+        """Hold a place for one call, for as long as an `async with` block runs; waits for it.
 
         Args:
             estimated: about how many tokens it will use; asked only if tokens are counted.
 
         Raises:
-            RateLimited: there will be no place before the deadline; nothing was sent.
+            RateLimited: on entering: there will be no place before the deadline; nothing was sent.
         """
+        return Passage(self, estimated)
+
+    async def enter(self, estimated: Callable[[], int]) -> Call:
+        """Wait for a place; see `passing`."""
         if self.rate == UNBOUNDED:  # nothing to wait for but the end of a 429
-            _check_fits(self.closed_until - trio.current_time())
-            await trio.sleep_until(max(self.closed_until, trio.current_time()))
-            yield Call(trio.current_time(), 0)
-            return
+            if (wait := self.closed_until - trio.current_time()) > 0:
+                _check_fits(wait)
+            await trio.sleep(max(wait, 0.0))
+            self._running += 1
+            return Call(trio.current_time(), 0)
         tokens = estimated() if self.rate.tokens_per_minute is not None else 0
         _check_fits(self._wait(tokens))  # those before it in the queue make it no shorter
         async with self._queue:
@@ -190,11 +193,12 @@ class Gate:
             call = Call(trio.current_time(), tokens)
             self._recent.append(call)
             self._running += 1
-        try:
-            yield call
-        finally:
-            self._running -= 1
-            self._left.set()
+            return call
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._running -= 1
+        self._left.set()
 
     def close(self, seconds: float) -> None:
         """Let nobody pass for so long: the vendor says that the rate is exceeded."""
@@ -237,6 +241,20 @@ def _check_fits(wait: float) -> None:
             retry_after=wait,
             sent=False,
         )
+
+
+@attrs.define(eq=False)
+class Passage:
+    """A place in a gate, taken on entering and given back on leaving."""
+
+    gate: Gate
+    estimated: Callable[[], int]
+
+    async def __aenter__(self) -> Call:
+        return await self.gate.enter(self.estimated)
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.gate.leave()
 
 
 def estimate(request: Request) -> int:

@@ -92,7 +92,8 @@ def _at_least(told: Usage | None, request: Request, answer: AssistantMessage) ->
 
 def usage_of(answer: AssistantMessage) -> Usage:
     """What one request used, as far as it is known."""
-    return attrs.evolve(answer.usage or Usage(), requests=1)
+    usage = answer.usage or Usage()
+    return usage if usage.requests == 1 else attrs.evolve(usage, requests=1)
 
 
 def _guess(input_tokens: int, output_tokens: int) -> Usage:

@@ -13,6 +13,7 @@ from alloy.llm.budget import Budget
 from alloy.llm.content import ToolCall
 from alloy.llm.history import Whole, with_unique_ids
 from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
+from alloy.llm.spending import usage_of
 from alloy.llm.transcript import Transcript, as_messages, growing
 from alloy.llm.usage import Usage
 from alloy.loop.compaction import View, show
@@ -180,7 +181,7 @@ class State:
         """A model has answered; returns the answer as it stands in the history."""
         message = with_unique_ids(message, self.call_ids)
         self.messages.append(message)
-        self.usage += attrs.evolve(message.usage or Usage(), requests=1)
+        self.usage += usage_of(message)
         self.answers += 1
         self.stop = message.stop
         self.model = model

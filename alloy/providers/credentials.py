@@ -49,7 +49,7 @@ def _headers_of(key: ApiKey) -> Mapping[str, str]:
     return {"authorization": f"Bearer {value}"} if key.auth == "bearer" else {key.auth: value}
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # it is the key by which all requests find their limiter's gate
 class ApiKey:
     """A key that stays as it is.
 

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,9 +46,13 @@ class Executor:
 
     def __init__(self, *, threads: int = 40, processes: int = 8) -> None:
         self._threads = Threads(threads)
-        self._processes = trio.CapacityLimiter(processes)
+        self._process_limit = processes
         self._watching: AbstractAsyncContextManager[Watch] | None = None
         self._watch: Watch | None = None
+
+    @cached_property
+    def _processes(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._process_limit)
 
     @property
     def stuck_threads(self) -> int:

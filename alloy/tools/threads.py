@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -40,8 +41,12 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self.stuck: int = 0
-        self._limiter = trio.CapacityLimiter(limit)
+        self._limit = limit
         self._lock = threading.Lock()  # for stuck and the states of the works: both sides change them
+
+    @cached_property
+    def _limiter(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._limit)
 
     async def run(self, work: Work[T]) -> T:
         """Do the work in a thread, which sees our context variables.
