@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack, overload
 
 import trio
 
@@ -21,6 +21,7 @@ from alloy.llm.scripted import SCRIPTS, Script
 from alloy.loop.agent import Agent, AgentChanges, as_fields
 from alloy.loop.emitter import Callback, Tape, Watcher
 from alloy.loop.events import Event
+from alloy.loop.form import Form
 from alloy.loop.means import Means
 from alloy.loop.result import Out, Result
 from alloy.loop.stream import Outbox, OwnCourse, Stream
@@ -162,7 +163,13 @@ async def _watched(prepared: AbstractAsyncContextManager[Run], outbox: Outbox) -
                 stream.close()
 
 
-def run_sync(prompt: Prompt | None, agent: Agent[Out] | None = None, **options: Any) -> Result[Out]:
+@overload
+def run_sync(
+    prompt: Prompt | None, agent: Agent[Out] | None = None, *, output: type[Out] | Form[Out], **options: Any
+) -> Result[Out]: ...
+@overload
+def run_sync(prompt: Prompt | None, agent: Agent[Out] | None = None, **options: Any) -> Result[Out]: ...
+def run_sync(prompt: Prompt | None, agent: Agent[Any] | None = None, **options: Any) -> Result[Any]:
     """Run an agent once in a Trio loop of its own, and return when it is done. Takes what `run` takes.
 
     Raises:

@@ -47,6 +47,8 @@ async def outputs() -> None:
     assert_type(await alloy.run("x", model=MODEL, output=Mood), alloy.Result[Mood])
     assert_type(await alloy.run("x", model=MODEL, output=int), alloy.Result[int])
     assert_type(alloy.run_sync("x", weather), alloy.Result[Weather])
+    assert_type(alloy.run_sync("x", model=MODEL, output=Weather), alloy.Result[Weather])
+    assert_type(alloy.run_sync("x", model=MODEL), alloy.Result[Any])
     async with alloy.stream("x", weather) as stream:
         assert_type(await stream.result(), alloy.Result[Weather])
     async with alloy.stream("x", model=MODEL, output=Point) as points:
