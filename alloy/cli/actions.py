@@ -32,15 +32,17 @@ class Action:
 
 
 async def show_help(talk: Talk, argument: str) -> None:
-    talk.show_rows((*help_rows(action.command for action in actions(talk).values()), ("", ""), *KEYS))
+    interactive = talk.console.interactive
+    rows = help_rows(action.command for action in actions(interactive=interactive).values())
+    talk.show_rows((*rows, ("", ""), *KEYS) if interactive else rows)
 
 
 async def model(talk: Talk, argument: str) -> None:
     if argument:
         other = alloy.model(argument)
         await talk.ref.set_model(other)
-        talk.window = other.card.window
-    talk.console.put(Note(f"model: {(await talk.ref.health()).model}"))
+        talk.model, talk.window = other.name, other.card.window
+    talk.console.put(Note(f"model: {talk.model}"))
 
 
 async def usage(talk: Talk, argument: str) -> None:
@@ -104,13 +106,16 @@ ALWAYS = (
     Action(Command("history", "[all]", "what was said and done; 'all' shows whole results", lambda: ("all",)), history),
     Action(Command("tools", "", "what the model may use"), tools),
     Action(Command("context", "", "what fills the model's window"), context),
-    Action(Command("then", "TEXT", "say this once the run that is on is over"), then),
     Action(Command("save", "PATH", "write the conversation to a new file, as text or .json", takes_path=True), save),
     Action(Command("reset", "", "forget the conversation"), reset),
     Action(Command("quit", "", "leave"), leave),
 )
 
 
-def actions(talk: Talk) -> Mapping[str, Action]:
-    """The commands that this conversation has, by name."""
-    return {action.command.name: action for action in ALWAYS}
+# Where prompts are not done one after the other anyway.
+WHILE_IT_WORKS = (Action(Command("then", "TEXT", "say this once the run that is on is over"), then),)
+
+
+def actions(*, interactive: bool) -> Mapping[str, Action]:
+    """The commands that there are, by name."""
+    return {action.command.name: action for action in (*ALWAYS, *(WHILE_IT_WORKS if interactive else ()))}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
 import trio
 
 import alloy
-from alloy.cli.actions import ALWAYS
+from alloy.cli.actions import actions
 from alloy.cli.agent import CHANGING, TOOLS, agent_for, model_for
 from alloy.cli.commands import Command
 from alloy.cli.console import Console, moves_cursor
@@ -37,7 +37,7 @@ async def command(options: argparse.Namespace) -> int:
     tools = [TOOLS[name] for name in options.tools]
     signals = Signals()
     async with (
-        _console(lambda: {action.command.name: action.command for action in ALWAYS}) as console,
+        _console({name: action.command for name, action in actions(interactive=True).items()}) as console,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(signals.heed, console)
@@ -48,7 +48,8 @@ async def command(options: argparse.Namespace) -> int:
             async with alloy.open_agent(agent, drain=0.0) as ref:
                 if console.interactive:
                     console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
-                repl = Repl(Talk(ref=ref, console=console, tools=tools, window=model.card.window), model.name)
+                card = model.card
+                repl = Repl(Talk(ref=ref, console=console, model=model.name, tools=tools, window=card.window))
                 await repl.run()
         nursery.cancel_scope.cancel(reason="the chat is over")
     return repl.code if signals.code is None else signals.code
@@ -77,7 +78,7 @@ class Signals:
 
 
 @asynccontextmanager
-async def _console(known: Callable[[], Mapping[str, Command]]) -> AsyncIterator[Console]:
+async def _console(known: Mapping[str, Command]) -> AsyncIterator[Console]:
     """The best console that there can be here."""
     if not _takes_an_editor():
         async with open_plain(known) as plain:

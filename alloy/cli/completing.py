@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -13,7 +13,7 @@ from alloy.cli.commands import SIGN, Command
 class ChatCompleter(Completer):
     """Completes a command and its argument; elsewhere, where asked to, the name of a file."""
 
-    def __init__(self, known: Callable[[], Mapping[str, Command]]) -> None:
+    def __init__(self, known: Mapping[str, Command]) -> None:
         self._known = known
         self._paths = PathCompleter(expanduser=True)
 
@@ -21,11 +21,11 @@ class ChatCompleter(Completer):
         """What may stand before the cursor."""
         text = document.text_before_cursor
         word, gap, argument = text.partition(" ")
-        commands = [SIGN + name for name in self._known() if (SIGN + name).startswith(word)] if word else []
+        commands = [SIGN + name for name in self._known if (SIGN + name).startswith(word)] if word else []
         if commands and not gap:
             yield from _beginning(word, commands)
         elif word in commands:
-            command = self._known()[word.removeprefix(SIGN)]
+            command = self._known[word.removeprefix(SIGN)]
             yield from _beginning(argument, command.choices())
             if command.takes_path:
                 yield from self._paths.get_completions(Document(argument), complete_event)

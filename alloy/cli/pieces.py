@@ -32,7 +32,13 @@ class Thought:
 
 @attrs.frozen
 class Whole:
-    """The answer that was being said is over."""
+    """The answer that was being said is over.
+
+    Attributes:
+        text: all of it, where it was the model's last word for now; empty where it calls tools, or broke off.
+    """
+
+    text: str = ""
 
 
 @attrs.frozen
@@ -124,8 +130,8 @@ def pieces(event: alloy.Event) -> Iterator[Piece]:
             yield Said(printable(text))
         case alloy.ThinkingDelta(text=text):
             yield Thought(printable(text))
-        case alloy.MessageFinished():
-            yield Whole()
+        case alloy.MessageFinished(message=message):
+            yield Whole("" if message.tool_calls else printable(message.text))
         case alloy.RunFinished(result=result):
             # The output is what was asked for; what the model said besides is not, and spoils it for a pipe.
             yield Shown(json_text(result.output)) if result.has_output else Final(printable(result.text))

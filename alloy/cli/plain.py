@@ -30,10 +30,15 @@ _END = re.compile(r"(?<!\\)\n")
 class PlainFace:
     """The answers on standard output, everything else on standard error.
 
-    On a terminal the text comes as the model writes it; into a pipe only the final text is written.
+    On a terminal the text comes as the model writes it; into a pipe only the final text of a run is written.
+
+    Args:
+        all_answers: into a pipe too, whatever the model says that is no mere word before a tool call.
     """
 
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, all_answers: bool = False) -> None:
+        self._all_answers = all_answers
+        self._told = ""  # the last answer of this run that was written into a pipe
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._live = self._out.isatty()
@@ -52,12 +57,14 @@ class PlainFace:
             case Thought(text):
                 if self._live:
                     self._think(text)
-            case Whole():
+            case Whole(text):
                 self._stop_thinking()
                 self.end_line()
+                if self._all_answers:
+                    self._tell(text)
             case Final(text):
-                if not self._live and text:
-                    self._print(text, self._out)
+                self._tell(text)
+                self._told = ""
             case Note(text):
                 self.note(text)
             case Returned(head, lines, _):
@@ -108,6 +115,12 @@ class PlainFace:
         self.end_line()
         print(text, file=place, flush=True)
 
+    def _tell(self, text: str) -> None:
+        """Write a whole answer, where it was not seen as it came."""
+        if not self._live and text and text != self._told:
+            self._print(text, self._out)
+            self._told = text
+
     def _write(self, text: str) -> None:
         self._prompted = ""
         self._out.write(text)
@@ -136,7 +149,7 @@ class PlainFace:
 class PlainConsole:
     """A `Console` of plain lines."""
 
-    def __init__(self, known: Callable[[], Mapping[str, Command]]) -> None:
+    def __init__(self, known: Mapping[str, Command]) -> None:
         self.interactive = sys.stdin.isatty()
         # Somebody who types may always be heard; from a pipe no more is read than is used.
         self._typed, self.lines = trio.open_memory_channel[str](math.inf if self.interactive else 0)
@@ -144,7 +157,7 @@ class PlainConsole:
         self.gone = trio.Event()
         self.standing: Callable[[], Standing] = nothing_stands
         self._known = known
-        self._face = PlainFace()
+        self._face = PlainFace(all_answers=True)
 
     def put(self, piece: Piece) -> None:
         """See `Console.put`."""
@@ -169,7 +182,7 @@ class PlainConsole:
         async with self._typed, aclosing(bursts(sys.stdin.fileno(), alone=not self.interactive)) as bunches:
             async for lines in bunches:
                 self._face.entered()
-                for message in messages_of(lines, self._known()):
+                for message in messages_of(lines, self._known):
                     await self._typed.send(message)
             if self.interactive:
                 self._face.end_line()
@@ -177,7 +190,7 @@ class PlainConsole:
 
 
 @asynccontextmanager
-async def open_plain(known: Callable[[], Mapping[str, Command]]) -> AsyncIterator[PlainConsole]:
+async def open_plain(known: Mapping[str, Command]) -> AsyncIterator[PlainConsole]:
     """A plain console on standard input and output."""
     console = PlainConsole(known)
     async with trio.open_nursery() as nursery:

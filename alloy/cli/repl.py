@@ -17,6 +17,7 @@ from alloy.errors import AlloyError
 from alloy.llm.message import UserMessage
 
 PROMPT = "> "
+PATIENCE = 1.0  # seconds that a stop may take to reach the agent
 BUFFER = 4096  # events that may wait to be shown before some are missed
 
 
@@ -27,17 +28,18 @@ class Repl:
         code: the number that the process is to end with.
     """
 
-    def __init__(self, talk: Talk, model: str) -> None:
+    def __init__(self, talk: Talk) -> None:
         self.code = COMPLETED
         self._talk = talk
-        self._model = model
         self._began: float | None = None  # when the run that is on was first seen
         self._tools: dict[str, str] = {}  # those that run now: names by the ids of the calls
         self._presses = 0  # of Ctrl-C, in this run
-        self._ended: set[str] = set()  # runs whose end was shown
+        self._ended = ""  # the id of the last run whose end was shown
+        self._missed = False  # events: some ends may never be shown
         self._progress = trio.Event()
         self._command = trio.CancelScope()
         self._questions = Questions(talk)
+        self._actions = actions(interactive=talk.console.interactive)
         talk.console.standing = self.standing
 
     async def run(self) -> None:
@@ -62,7 +64,7 @@ class Repl:
             if self._questions.waiting:
                 doing = "waits for you"
         talk = self._talk
-        return Standing(model=self._model, doing=doing, usage=talk.ref.used(), context=talk.context, window=talk.window)
+        return Standing(model=talk.model, doing=doing, usage=talk.ref.used(), context=talk.context, window=talk.window)
 
     # What the agent does.
 
@@ -92,16 +94,19 @@ class Repl:
             case alloy.ToolFinished(record=record):
                 self._tools.pop(record.id, None)
             case alloy.RunStarted(model=model) if len(event.agent_path) == 1:
-                self._began, self._presses, self._model = trio.current_time(), 0, model
+                self._began, self._presses, self._talk.model = trio.current_time(), 0, model
             case alloy.TurnFinished(usage=usage) if len(event.agent_path) == 1:
                 self._talk.context = usage.context_tokens or usage.total_tokens or self._talk.context
             case alloy.RunFinished() if len(event.agent_path) == 1:
-                self._idle(event.run_id)
+                self._ended = event.run_id
+                self._idle()
+            case alloy.Lagged():
+                self._missed = True
+                self._idle()
 
-    def _idle(self, run_id: str) -> None:
+    def _idle(self) -> None:
         self._began = None
         self._tools.clear()
-        self._ended.add(run_id)
         self._progress.set()
         self._progress = trio.Event()
 
@@ -111,9 +116,9 @@ class Repl:
         """Do what a line asks for. What goes wrong is told, and changes nothing."""
         with trio.CancelScope() as self._command:
             try:
-                match meaning(line, actions(self._talk)):
+                match meaning(line, self._actions):
                     case Do(name, argument):
-                        await actions(self._talk)[name].do(self._talk, argument)
+                        await self._actions[name].do(self._talk, argument)
                     case Say(text) if self._questions.waiting:
                         await self._questions.answer(text)
                     case Say(text):
@@ -134,8 +139,12 @@ class Repl:
             await ref.steer(text)
             console.put(Note("(it reads this before its next answer)"))
             return
-        request_id = await ref.send_message(text)
         self._began = trio.current_time()
+        try:
+            request_id = await ref.send_message(text)
+        except BaseException:
+            self._began = None
+            raise
         if console.interactive:
             nursery.start_soon(self._await_end, request_id)
         else:
@@ -147,15 +156,14 @@ class Repl:
             result = await self._talk.ref.result(request_id)
         except AlloyError as error:
             self.code = FAILED
-            self._idle("")
+            self._idle()
             self._talk.console.put(Problem(problem_of(error)))
             self._invite()
             return
-        while result.run_id and result.run_id not in self._ended:
-            await self._progress.wait()
-        self._ended.discard(result.run_id)
         if not self._talk.console.interactive:
             self.code = exit_code(result)
+            while result.run_id not in ("", self._ended) and not self._missed:
+                await self._progress.wait()
 
     # How the user leaves, and stops it.
 
@@ -181,12 +189,15 @@ class Repl:
         elif self._presses > 2:
             self.code = INTERRUPTED
             self._talk.leave()
-        try:
-            unsent = await self._talk.ref.cancel()
-        except UnknownRequest:
-            console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
-            self._invite()
-            return
-        for message in unsent:
-            if isinstance(message, UserMessage):
-                console.hand_back(message.text)
+        with trio.move_on_after(PATIENCE) as waiting:
+            try:
+                unsent = await self._talk.ref.cancel()
+            except UnknownRequest:
+                console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
+                self._invite()
+                return
+            for message in unsent:
+                if isinstance(message, UserMessage):
+                    console.hand_back(message.text)
+        if waiting.cancelled_caught:
+            console.put(Note("the agent does not answer: it crashed, and is about to be started again"))

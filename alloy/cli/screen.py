@@ -14,7 +14,7 @@ import os
 import select
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ FOOT = 4  # lines that are never the tail's
 class Screen:
     """A `Console` with an editor. Made by `open_screen`."""
 
-    def __init__(self, known: Callable[[], Mapping[str, Command]], history: Path | None) -> None:
+    def __init__(self, known: Mapping[str, Command], history: Path | None) -> None:
         self.interactive = True
         # Typed by a person, so unbounded: what is said while an answer comes must not be lost.
         self._typed, self.lines = trio.open_memory_channel[str](math.inf)
@@ -124,9 +124,9 @@ class Screen:
 
     def _in_editor(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the editor's thread do this, in order."""
-        loop = self._app.loop
-        if self._context is not None and loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(function, *arguments, context=self._context)
+        if self._context is not None and (loop := self._app.loop) is not None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(function, *arguments, context=self._context)
 
     # The editor's side: its thread.
 
@@ -167,7 +167,7 @@ class Screen:
 
     def _accept(self, buffer: Buffer) -> bool:
         text = buffer.text.encode("utf-8", "replace").decode()
-        for message in messages_of(text.split("\n"), self._known()):
+        for message in messages_of(text.split("\n"), self._known):
             self._token.run_sync_soon(self._typed.send_nowait, message)
         return False  # the editor is empty again
 
@@ -249,7 +249,7 @@ class Screen:
 
 
 @asynccontextmanager
-async def open_screen(known: Callable[[], Mapping[str, Command]], history: Path | None) -> AsyncIterator[Screen]:
+async def open_screen(known: Mapping[str, Command], history: Path | None) -> AsyncIterator[Screen]:
     """A console with an editor, on the terminal of standard input and output.
 
     Args:

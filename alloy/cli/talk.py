@@ -20,6 +20,7 @@ class Talk:
 
     Attributes:
         ref: the server that the agent lives in.
+        model: who is asked.
         tools: what the agent may use.
         over: cancelled when the conversation is to end.
         context: tokens that the last request took of the model's window; None before the first.
@@ -28,6 +29,7 @@ class Talk:
 
     ref: AgentRef[Any]
     console: Console
+    model: str
     tools: Sequence[Tool] = ()
     over: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     context: int | None = None

@@ -16,7 +16,7 @@ import pytest
 
 import alloy
 from alloy.cli import models
-from alloy.cli.actions import ALWAYS
+from alloy.cli.actions import actions
 from alloy.cli.main import main
 from terminal import CTRL_C, terminal
 
@@ -302,4 +302,4 @@ def test_a_prompt_that_is_no_text_is_read_as_well_as_it_can_be(tmp_path: Path) -
 def test_the_page_of_the_command_line_names_all_commands_of_the_chat() -> None:
     page = (Path(ROOT) / "docs" / "how-to" / "use-the-command-line.md").read_text()
 
-    assert [name for name in (action.command.name for action in ALWAYS) if f"`/{name}" not in page] == []
+    assert [name for name in actions(interactive=True) if f"`/{name}" not in page] == []

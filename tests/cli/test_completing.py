@@ -8,18 +8,18 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from alloy.cli.actions import ALWAYS
+from alloy.cli.actions import actions
 from alloy.cli.commands import Command
 from alloy.cli.completing import ChatCompleter
 
-COMMANDS = {action.command.name: action.command for action in ALWAYS} | {
+COMMANDS = {name: action.command for name, action in actions(interactive=True).items()} | {
     "keep": Command("keep", "PATH", "", takes_path=True)
 }
 
 
 def offered(text: str, *, pressed_tab: bool = True) -> list[str]:
     """What the line becomes by each completion."""
-    completer = ChatCompleter(lambda: COMMANDS)
+    completer = ChatCompleter(COMMANDS)
     completions = completer.get_completions(Document(text), CompleteEvent(completion_requested=pressed_tab))
     return [text[: len(text) + one.start_position] + one.text for one in completions]
 
