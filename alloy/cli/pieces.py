@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 
 import alloy
-from alloy.cli.text import arguments_line, folded, one_line, printable
+from alloy.cli.text import arguments_line, count_of, folded, one_line, printable
 from alloy.llm.content import Outcome
 from alloy.loop.result import Result, Status
 from alloy.tools.results import json_text
@@ -117,6 +117,10 @@ def pieces(event: alloy.Event) -> Iterator[Piece]:
             yield Note(f"{problem_of(error)}; trying again in {delay:.1f} s")
         case alloy.FellBack(old=old, new=new, error=error):
             yield Note(f"{old}: {problem_of(error)}; {new} is asked instead")
+        case alloy.Compacted(tokens_before=before, tokens_after=after):
+            yield Note(
+                f"{who}the history is shown to the model in short: {count_of(before)} → {count_of(after)} tokens"
+            )
         case alloy.BudgetWarning(limit=limit, spent=spent, of=of):
             yield Note(f"{spent} of {of} {limit} are used")
         case alloy.Lagged(missed=missed):
