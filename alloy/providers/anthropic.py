@@ -95,7 +95,7 @@ class AnthropicMessages:
 
     def _turns(self, messages: Sequence[Message]) -> list[bytes | Turn]:
         """The turns of a conversation, the user first. One that is no bytes has marks in it."""
-        turns = written(messages, self, self._settled, self._blocks)
+        turns: list[bytes | Turn] = written(messages, self, self._settled, self._blocks)
         if any(isinstance(turn, Turn) and turn.waits for turn in turns):
             turns = [*turns_of(messages, self._blocks)]
         else:

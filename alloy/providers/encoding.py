@@ -31,7 +31,9 @@ class Written(Generic[T]):
         sends: whether there is anything of a message on the wire.
     """
 
-    def __init__(self, write: Callable[[Sequence[Message]], Iterable[T]], sends: Callable[[Message], object]) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[Message]], Iterable[bytes | T]], sends: Callable[[Message], object]
+    ) -> None:
         self._write = write
         self._sends = sends
         self._settled = 0  # so many messages
@@ -45,7 +47,8 @@ class Written(Generic[T]):
         start, end = self._settled, self._last_answer(messages)
         if end > start:
             last = self._written.pop() if self._written else b""
-            self._written += joined([*([last] if last else []), *self._write(messages[start:end])])
+            pieces: list[bytes | T] = [*([last] if last else []), *self._write(messages[start:end])]
+            self._written.extend(joined(pieces))
             self._settled, self._seen, start = end, messages[: end + 1], end
         return [*self._written, *self._write(messages[start:])]
 
@@ -89,7 +92,7 @@ def joined(pieces: Iterable[bytes | T]) -> Iterator[bytes | T]:
 def written(
     messages: Sequence[Message],
     who: Hashable,
-    write: Callable[[Sequence[Message]], Iterable[T]],
+    write: Callable[[Sequence[Message]], Iterable[bytes | T]],
     sends: Callable[[Message], object],
 ) -> list[bytes | T]:
     """Write messages as `Written` does, with what is kept of `who` with the conversation."""
