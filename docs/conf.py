@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent
 
+import attrs
 from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import alloy.tools
+from alloy.llm.models import ModelCard
+from alloy.llm.price_list import CARDS
+from alloy.providers.dialect import Profile
+from alloy.providers.vendors import VENDORS, Vendor, variables
 from alloy.version import __version__
 
 project = "alloy"
@@ -52,6 +58,55 @@ class ToolDirective(SphinxDirective):
         return self.parse_text_to_nodes(f".. py:function:: {tool.name}({', '.join(arguments)})\n\n{content}\n")
 
 
+class VendorsDirective(SphinxDirective):
+    """`.. vendors::` shows the table of vendors, what their models want on the wire, and what is known of these."""
+
+    def run(self) -> list[Node]:
+        """See docutils."""
+        parts = [list_table(("vendor", "dialect", "key", "base URL"), map(vendor_row, VENDORS.values()))]
+        for vendor in VENDORS.values():
+            rows = [*profile_rows(vendor)]
+            cards = [card_row(name, card) for name, card in CARDS.get(vendor.name, {}).items()]
+            if rows or cards:
+                parts.append(f".. rubric:: {vendor.name}")
+            if rows:
+                parts.append(list_table(("models that begin with", "fields of the profile"), rows))
+            if cards:
+                parts.append(list_table(("model", "window", "most output", "input", "output", "cache read"), cards))
+        return self.parse_text_to_nodes("\n\n".join(parts))
+
+
+def vendor_row(vendor: Vendor) -> tuple[str, ...]:
+    keys = " or ".join(f"``{name}``" for name in variables(vendor))
+    url = f"``{vendor.base_url}``" if vendor.base_url else "yours"
+    if vendor.base_url_variable:
+        url += f", or ``{vendor.base_url_variable}``"
+    return f"``{vendor.name}``", vendor.dialect.name, keys + ("" if vendor.needs_key else ", not needed"), url
+
+
+def profile_rows(vendor: Vendor) -> Iterator[tuple[str, ...]]:
+    usual = attrs.asdict(Profile())
+    own = {name: value for name, value in attrs.asdict(vendor.profile).items() if value != usual[name]}
+    for beginning, fields in {"": own, **vendor.models}.items():
+        if fields:
+            shown = ", ".join(f"``{name}={value!r}``" for name, value in fields.items())
+            yield f"``{beginning}``" if beginning else "anything", shown
+
+
+def card_row(name: str, card: ModelCard) -> tuple[str, ...]:
+    price = card.price
+    amounts = (None,) * 3 if price is None else (price.input, price.output, price.cache_read)
+    counts = ("" if count is None else f"{count:,}" for count in (card.window, card.max_output))
+    return f"``{name}``", *counts, *("" if amount is None else f"{amount:f}" for amount in amounts)
+
+
+def list_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (headings, *rows):
+        lines += (f"   {'  ' if number else '* '}- {cell}" for number, cell in enumerate(row))
+    return "\n".join(lines)
+
+
 def as_rst(text: str) -> str:
     """Turn what our docstrings have of Markdown, fenced code and code in backticks, into reStructuredText."""
     text = re.sub(
@@ -70,4 +125,5 @@ def _process_docstring(app: Sphinx, what: str, name: str, of: object, options: o
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_directive("tool", ToolDirective)
+    app.add_directive("vendors", VendorsDirective)
     app.connect("autodoc-process-docstring", _process_docstring, priority=400)  # before napoleon's

@@ -56,6 +56,8 @@ class Vendor:
         file_variable: the environment variable of a file with a token that expires.
         needs_key: without a key nothing is sent.
         models: fields of the profile that differ for models whose names begin so; the longest beginning counts.
+
+    A vendor that is in no table of ours is made in the same way, and asked by `Vendor.model`.
     """
 
     name: str
@@ -70,6 +72,35 @@ class Vendor:
     needs_key: bool = True
     profile: Profile = Profile()
     models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+    def model(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        headers: Mapping[str, str] = {},
+        **profile: Any,
+    ) -> VendorModel:
+        """Make one of its models. See `model_for`."""
+        spec = f"{self.name}:{model}"
+        place = _base_url(self, base_url)
+        of_card, of_profile = _sorted(profile)
+        chosen = _profile(self, model, of_profile)
+        card = _card(self, model, chosen, of_card)
+        if card.max_output is not None and card.max_output < chosen.max_output_tokens:
+            chosen = attrs.evolve(chosen, max_output_tokens=card.max_output)
+        return VendorModel(
+            name=spec,
+            origin=Origin(self.dialect.name, self.name, place.url, model),
+            dialect=self.dialect,
+            profile=chosen,
+            base_url=place.url,
+            query=place.query,
+            headers=dict(headers),
+            credentials=_credentials(self, spec, api_key, place),
+            card=card,
+        )
 
 
 VENDORS: Mapping[str, Vendor] = {
@@ -205,23 +236,7 @@ def model_for(
         MissingKey: no key is given, and there is none in the environment.
     """
     vendor, model = _parse(spec)
-    place = _base_url(vendor, base_url)
-    of_card, of_profile = _sorted(profile)
-    chosen = _profile(vendor, model, of_profile)
-    card = _card(vendor, model, chosen, of_card)
-    if card.max_output is not None and card.max_output < chosen.max_output_tokens:
-        chosen = attrs.evolve(chosen, max_output_tokens=card.max_output)
-    return VendorModel(
-        name=spec,
-        origin=Origin(vendor.dialect.name, vendor.name, place.url, model),
-        dialect=vendor.dialect,
-        profile=chosen,
-        base_url=place.url,
-        query=place.query,
-        headers=dict(headers),
-        credentials=_credentials(vendor, spec, api_key, place),
-        card=card,
-    )
+    return vendor.model(model, api_key=api_key, base_url=base_url, headers=headers, **profile)
 
 
 def variables(vendor: Vendor) -> tuple[str, ...]:

@@ -342,7 +342,12 @@ def encoding_faults(dialect: Dialect, target: Target, wire_rules: WireRules) -> 
         for end in range(1, len(history) + 1):
             if isinstance(history[end - 1], AssistantMessage):
                 continue
-            body = _encode(dialect, history[:end], target, TOOLS)
+            try:
+                body = _encode(dialect, history[:end], target, TOOLS)
+            except UnsupportedFeature as error:
+                if error.feature != "image" or end > 1:  # which it may refuse when it is new, but not for ever
+                    yield f"history of {name!r}, {end} messages, is refused: {error}"
+                continue
             yield from (f"history of {name!r}, {end} messages: {fault}" for fault in wire_rules(body))
             joins = end > 1 and isinstance(history[end - 1], UserMessage) and not _answers(history[end - 2])
             if before is not None and not joins and not _begins_as(before, body):
