@@ -163,6 +163,42 @@ async def servers_idle(side: Any, count: int = 2000) -> float:
             return (resident_kib() - before) / count
 
 
+async def slow_streams(side: Any, count: int = 100, deltas: int = 100) -> float:
+    import trio
+
+    async def one() -> None:
+        seen = await side.stream(f"stream-{deltas}-p20")
+        assert seen == deltas, f"{seen} of {deltas} deltas seen"
+
+    await side.stream("stream-1000")
+    with Clock() as clock:
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(one)
+    return clock.cpu / (count * deltas) * 1e6
+
+
+async def p99(asks: Sequence[Callable[[], Awaitable[object]]], rounds: int) -> float:
+    """Ask them in turn, so many times; the time that one answer in a hundred takes longer than, in µs."""
+    seconds: list[float] = []
+    for _ in range(rounds):
+        for ask in asks:
+            began = time.perf_counter()
+            await ask()
+            seconds.append(time.perf_counter() - began)
+    return sorted(seconds)[len(seconds) * 99 // 100] * 1e6
+
+
+async def answers(side: Any) -> float:
+    async with side.blocked_agents(100) as asks:
+        return await p99(asks, rounds=5)
+
+
+async def process_answers(side: Any) -> float:
+    async with side.processes(100) as asks:
+        return await p99(asks, rounds=15)
+
+
 async def idle(side: Any) -> float:
     kept = [side.make(number) for number in range(20)]
     gc.collect()
@@ -231,6 +267,9 @@ MEASURES: dict[str, Callable[[Any], Awaitable[float]]] = {
     "servers": servers,
     "servers_running": servers_running,
     "servers_idle": servers_idle,
+    "slow_streams": slow_streams,
+    "answers": answers,
+    "process_answers": process_answers,
     "commit": commit,
     "commits_power": commits_power,
     "agents_10": lambda side: agents(side, 10),

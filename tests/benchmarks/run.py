@@ -87,6 +87,18 @@ STAGES: dict[str, list[Row]] = {
         Row("the same: KiB of each while it runs", "servers_running", other="freelist", pairs=3),
         Row("alloy, idle agent server against an Agent: KiB", "servers_idle", "idle", "subject", pairs=3),
     ],
+    "slow streams": [
+        Row("100 streams at once, a delta each 20 ms: CPU µs per delta", "slow_streams", other="freelist"),
+    ],
+    "answers": [
+        Row(
+            "alloy, 100 agents in blocking tools, against 100 idle processes: p99 of an answer in µs",
+            "answers",
+            "process_answers",
+            "subject",
+            pairs=3,
+        ),
+    ],
     "store": [
         Row("a commit that survives the process, against a bare insert: p50 wall µs", "commit", other="inserts"),
         Row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
@@ -20,6 +21,7 @@ from alloy.loop.means import Means
 from alloy.loop.records import CallSettled
 from alloy.loop.turn import Run
 from alloy.stores import Journal, SQLiteStore
+from alloy.testing import ScriptedModel, calls, says
 from alloy.tools import Executor
 from task import PROMPT, SYSTEM, history_texts
 
@@ -51,6 +53,23 @@ async def quick(a: int, b: int) -> int:
     """Add two numbers, at once."""
     await trio.lowlevel.checkpoint()
     return a + b
+
+
+BLOCKED = 3.0  # seconds
+
+
+@alloy.tool
+def block() -> str:
+    """Block a thread."""
+    time.sleep(BLOCKED)
+    return "done"
+
+
+class Echo(otp.Server):
+    """Answers with what it is asked."""
+
+    async def handle_call(self, request: Any, reply_to: otp.ReplyTo[Any]) -> Any:
+        return request
 
 
 class Subject:
@@ -127,6 +146,33 @@ class Subject:
             store = await opened.enter_async_context(SQLiteStore(folder / "sessions.db", durability=durability))
             names = [f"session-{number}" for number in range(sessions)]
             yield [partial(commit, await opened.enter_async_context(store.open(name))) for name in names]
+
+    @asynccontextmanager
+    async def blocked_agents(self, count: int) -> AsyncIterator[list[Callable[[], Awaitable[object]]]]:
+        """What so many agents can be asked while the tool of each blocks a thread."""
+        specs = [
+            alloy.agent_child(
+                alloy.Agent(model=ScriptedModel(calls("block"), says("x"), loop=True), tools=[block]), id=n
+            )
+            for n in range(count)
+        ]
+        refs = [agent_ref(spec) for spec in specs]
+        async with otp.open_system(otp.Supervisor(children=specs)):
+            for ref in refs:
+                await ref.send_message(PROMPT)
+            while not all([(await ref.health()).running_tools for ref in refs]):
+                await trio.sleep(0.05)
+            yield [ask for ref in refs for ask in (ref.health, ref.messages, partial(ref.steer, "faster"))]
+            for ref in refs:
+                await ref.cancel()
+
+    @asynccontextmanager
+    async def processes(self, count: int) -> AsyncIterator[list[Callable[[], Awaitable[object]]]]:
+        """What so many processes can be asked that do nothing else."""
+        specs = [otp.ChildSpec(start=Echo, id=n) for n in range(count)]
+        async with otp.open_system(otp.Supervisor(children=specs)) as root:
+            refs = [child.ref for child in await otp.which_children(root)]
+            yield [partial(otp.call, ref, 1) for ref in refs]
 
     async def _run(self, model: str, tool: Any, history: int = 0) -> str:
         result = await alloy.run(
