@@ -7,7 +7,7 @@ for ever: it is refused to the one who would close it, before anything is queued
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 serving: ContextVar[SessionState | None] = ContextVar("alloy.agents.serving", default=None)
 
 
-@contextmanager
-def waiting_for(target: SessionState) -> Iterator[None]:
+def waiting_for(target: SessionState) -> AbstractContextManager[None]:
     """The current run, if this is one's, waits for `target` inside the block.
 
     Raises:
-        Deadlock: that would close a ring; `.path` names it, from the one who would wait back to itself.
+        Deadlock: on entering: that would close a ring; `.path` names it, from the one who would wait back to itself.
     """
     waiter = serving.get()
-    if waiter is None:
-        yield
-        return
+    return nullcontext() if waiter is None else _edge(waiter, target)
+
+
+@contextmanager
+def _edge(waiter: SessionState, target: SessionState) -> Iterator[None]:
     if (ring := _path(target, waiter)) is not None:
         raise otp.Deadlock((waiter.agent.name, *(state.agent.name for state in ring)))
     waiter.waits_for[target] = waiter.waits_for.get(target, 0) + 1

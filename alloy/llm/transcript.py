@@ -19,6 +19,14 @@ from alloy.llm.message import Message
 T = TypeVar("T")
 
 
+class Kept(weakref.ref[Message], Generic[T]):
+    """A message and what was worked out of it, in one object: each that lives costs at every garbage collection."""
+
+    __slots__ = ("key", "result")
+    key: int
+    result: T
+
+
 class PerMessage(Generic[T]):
     """A function of a message, worked out once: the result is kept for as long as the message lives.
 
@@ -28,23 +36,29 @@ class PerMessage(Generic[T]):
 
     def __init__(self, function: Callable[[Message], T]) -> None:
         self._function = function
-        self._known: dict[int, tuple[weakref.ref[Message], T]] = {}
+        self._known: dict[int, Kept[T]] = {}
+        self._drop = self._forget  # made once, and not for each message
 
     def __call__(self, message: Message) -> T:
         key = id(message)
         known = self._known.get(key)
-        if known is not None and known[0]() is message:
-            return known[1]
+        if known is not None and known() is message:
+            return known.result
         result = self._function(message)
-        # The callback runs before the message's memory, and so its id, can be used again.
-        self._known[key] = (weakref.ref(message, lambda _: self._known.pop(key, None)), result)
+        kept = self._known[key] = Kept(message, self._drop)
+        kept.key, kept.result = key, result
         return result
+
+    def _forget(self, kept: weakref.ref[Message]) -> None:
+        """Called before the message's memory, and so its id, can be used again."""
+        assert isinstance(kept, Kept)
+        self._known.pop(kept.key, None)
 
     def of_all(self, messages: Sequence[Message]) -> list[T]:
         """The results for all of these, in turn."""
         find = self._known.get
         return [
-            known[1] if (known := find(id(message))) is not None and known[0]() is message else self(message)
+            known.result if (known := find(id(message))) is not None and known() is message else self(message)
             for message in messages
         ]
 

@@ -131,13 +131,13 @@ class Encoders:
     def _joins(self, before: Message, message: Message) -> bool:
         """Whether a message is of the role in which the one before it ends: the files of results are the user's."""
         if isinstance(message, UserMessage):
-            return isinstance(before, UserMessage) or (isinstance(before, ToolMessage) and bool(self.parts(before)))
+            return isinstance(before, UserMessage) or (isinstance(before, ToolMessage) and _has_files(before))
         return isinstance(message, AssistantMessage) and isinstance(before, AssistantMessage)
 
     def _grouped(self, group: list[Message], first: tuple[bytes, ...], before: Message | None) -> Sequence[bytes]:
         """What neighbours become that come after `before`; the first of them alone would be `first`."""
         head = group[0] if group else None
-        if isinstance(head, ToolMessage) and self.parts(head):
+        if isinstance(head, ToolMessage) and _has_files(head):
             return [*first, *self._user(group, head)]
         if isinstance(head, UserMessage) and (len(group) > 1 or self.answers_tools):
             return self._user(group, before)
@@ -187,6 +187,10 @@ def parts_of(message: Message, profile: Profile) -> bytes:
                     parts.append({"type": "text", "text": f"[the files of {result.name or 'the tool'}'s result]"})
                     parts.extend(_part(item, profile) for item in files)
     return b",".join(map(dumps, parts))
+
+
+def _has_files(message: ToolMessage) -> bool:
+    return any(not isinstance(item, Text) for result in message.results for item in result.content)
 
 
 def _text_of_all(messages: Iterable[Message]) -> str:

@@ -160,7 +160,7 @@ class Subject:
         async with otp.open_system(otp.Supervisor(children=specs)):
             for ref in refs:
                 await ref.send_message(PROMPT)
-            while not all([(await ref.health()).running_tools for ref in refs]):
+            while not all([(await ref.health()).running_tools for ref in refs]):  # noqa: ASYNC110  # nobody tells
                 await trio.sleep(0.05)
             yield [ask for ref in refs for ask in (ref.health, ref.messages, partial(ref.steer, "faster"))]
             for ref in refs:
