@@ -111,11 +111,6 @@ class Whole:
             self._messages.append(ToolMessage(results, id=f"{self._messages[-1].id}_results"))
             self._open_calls = ()
 
-    def __copy__(self) -> Whole:
-        other = Whole()
-        other.call_ids, other._messages, other._open_calls = set(self.call_ids), list(self._messages), self._open_calls
-        return other
-
 
 def _answered(calls: Sequence[ToolCall], message: ToolMessage) -> ToolMessage:
     if len(calls) == len(message.results) and all(
@@ -179,11 +174,6 @@ class Replayed:
             if isinstance(message, AssistantMessage) and not _is_all_own(message, self._target):
                 self.messages[place] = _replay_answer(message, self._target, self._other_model)
                 self.is_changed = True
-
-    def __copy__(self) -> Replayed:
-        other = Replayed(self._target, self._other_model)
-        other.messages, other.is_changed = list(self.messages), self.is_changed
-        return other
 
 
 def _is_all_own(message: AssistantMessage, target: Origin) -> bool:

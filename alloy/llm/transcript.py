@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from copy import copy
 from operator import is_
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -73,10 +72,6 @@ class Sum(Protocol):
         """Take more messages in."""
         ...
 
-    def __copy__(self) -> Self:
-        """The same again; what the one takes in is not in the other."""
-        ...
-
 
 S = TypeVar("S", bound=Sum)
 
@@ -101,11 +96,6 @@ class Growing(Generic[S]):
         self._seen = tuple(messages)
         return self._sum
 
-    def __copy__(self) -> Growing[S]:
-        other = Growing(self._empty)
-        other._seen, other._sum = self._seen, copy(self._sum)
-        return other
-
 
 def begins_with(messages: Sequence[Message], beginning: Sequence[Message]) -> bool:
     """Whether the first of these messages are the very same objects as those."""
@@ -119,18 +109,28 @@ class Transcript(tuple[Message, ...]):
 
     Attributes:
         kept: what was worked out, by who keeps it. Those who keep it check that it still fits.
+        view: how a model is shown it, as `alloy.loop.compaction` has decided; None for as it is.
     """
 
     kept: dict[Hashable, Any]
+    view: object
 
-    def __new__(cls, messages: Iterable[Message] = (), kept: dict[Hashable, Any] | None = None) -> Self:
+    def __new__(
+        cls, messages: Iterable[Message] = (), kept: dict[Hashable, Any] | None = None, view: object = None
+    ) -> Self:
         self = super().__new__(cls, messages)
         self.kept = {} if kept is None else kept
+        self.view = view
         return self
 
-    def fork(self) -> dict[Hashable, Any]:
-        """What is kept, for a conversation that goes on from here by itself."""
-        return {key: copy(value) for key, value in self.kept.items()}
+    def take(self) -> dict[Hashable, Any]:
+        """Hand over what is kept, to the conversation that goes on from here.
+
+        It is kept once, with the end of the conversation, and not with each result on the way. Another conversation
+        that goes on from here, too, works it out again.
+        """
+        kept, self.kept = self.kept, {}
+        return kept
 
     def __reduce__(self) -> tuple[object, ...]:
         return tuple, (list(self),)  # of use in this process only

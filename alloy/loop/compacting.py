@@ -44,7 +44,7 @@ async def make_room(run: RunContext, request: Request) -> bool:
         return False
     room = room_in(window, run.state.agent.compaction, request.settings.max_output_tokens)
     head = _head_of(run.state, request)
-    now = run.state.measured(head)
+    now = run.state.measured(head, request.messages)
     return now.tokens > room.limit and await _compact(run, room, head, now)
 
 
@@ -59,7 +59,7 @@ async def make_more_room(run: RunContext, request: Request, error: ContextTooLon
     """
     state = run.state
     head = _head_of(state, request)
-    now = state.measured(head)
+    now = state.measured(head, request.messages)
     if isinstance(error, ContextTooLong):
         limit = error.limit if error.limit is not None and error.limit >= LEAST_WINDOW else None
         if limit is not None and error.used is not None:
@@ -95,7 +95,7 @@ async def _compact(run: RunContext, room: Room, head: int, now: Measure) -> bool
         return False
     view = await _with_summary(run, chosen, room, now.ratio) if chosen.old else chosen.view
     state.view = view
-    after = state.measured(head)
+    after = state.measured(head, state.shown())
     new = view.summary if chosen.old else ""
     run.emitter.emit(Compacted, now.tokens, after.tokens, new)
     here = Compacted(now.tokens, after.tokens, new, run_id=state.run_id, agent_path=state.agent_path, turn=state.turn)

@@ -147,13 +147,13 @@ class View:
 
 def view_of(messages: Sequence[Message]) -> View | None:
     """The view that goes with a history, as with `Result.messages`; None if all of it is shown as it is."""
-    found = messages.kept.get(View) if isinstance(messages, Transcript) else None
+    found = messages.view if isinstance(messages, Transcript) else None
     return found if isinstance(found, View) else None
 
 
 def with_view(messages: Sequence[Message], view: View | None) -> Transcript:
     """A history that is whole, to be shown as `view` says."""
-    return Transcript(messages, {} if view is None else {View: view})
+    return Transcript(messages, view=view)
 
 
 # Showing.

@@ -16,7 +16,7 @@ from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
 from alloy.llm.spending import usage_of
 from alloy.llm.transcript import Transcript, as_messages, growing
 from alloy.llm.usage import Usage
-from alloy.loop.compaction import View, show
+from alloy.loop.compaction import View, show, view_of
 from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.session import Session
@@ -74,7 +74,8 @@ class State:
         turn: the number of the current turn; 0 before the first.
         answers: how many answers have come in full.
         call_ids: of all calls in the history.
-        kept: what is worked out of the history and goes on with it, see `Transcript`; its `View` among it.
+        kept: what is worked out of the history and goes on with it, see `Transcript`.
+        view: how the first part of the history is shown to a model; None if all is shown as it is.
         window: tokens of the model's window, as far as the vendor has said in this run; None if it has not.
         head: what stood before the messages when that was measured last, and how much it was.
         records: of the calls of former batches, in the order of the calls.
@@ -101,6 +102,7 @@ class State:
     records: list[ToolCallRecord] = attrs.field(factory=list)
     call_ids: set[str] = attrs.field(factory=set)
     kept: dict[Hashable, Any] = attrs.field(factory=dict, repr=False)
+    view: View | None = None
     window: int | None = None
     head: tuple[tuple[object, ...], int] | None = attrs.field(default=None, repr=False)
     batch: Batch | None = None
@@ -112,12 +114,11 @@ class State:
     def begin(cls, agent: Agent[Any], history: Iterable[Message], **fields: Any) -> State:
         """A state with a history that is whole: what a former run left open is closed."""
         given = as_messages(history)
-        kept = given.fork() if isinstance(given, Transcript) else {}
+        kept = given.take() if isinstance(given, Transcript) else {}
         whole = growing(kept, Whole).of(given)
         messages = whole.closed()
-        return cls(
-            agent=agent, messages=messages, first=len(messages), call_ids=set(whole.call_ids), kept=kept, **fields
-        )
+        ids, view = set(whole.call_ids), view_of(given)
+        return cls(agent=agent, messages=messages, first=len(messages), call_ids=ids, kept=kept, view=view, **fields)
 
     def info(self) -> RunInfo:
         """The view for hooks and tools."""
@@ -145,17 +146,7 @@ class State:
         last = self.messages[settled:]
         if self.batch is not None:
             last.append(ToolMessage(self.batch.results()))
-        return Transcript(growing(self.kept, Whole).of(self.messages[:settled]).closed(*last), self.kept)
-
-    @property
-    def view(self) -> View | None:
-        """How the first part of the history is shown; None if all is shown as it is."""
-        found: View | None = self.kept.get(View)
-        return found
-
-    @view.setter
-    def view(self, view: View) -> None:
-        self.kept[View] = view
+        return Transcript(growing(self.kept, Whole).of(self.messages[:settled]).closed(*last), self.kept, self.view)
 
     def shown(self) -> Transcript:
         """The history as a model is shown it: whole, and what the view leaves out left out."""
@@ -164,15 +155,20 @@ class State:
             return whole
         if self._shown is None or self._shown[0] is not view:
             if (made := show(view, whole)) is None:  # it was the view of another history
-                del self.kept[View]
-                return whole
+                self.view = None
+                return self.sendable()
             self._shown = (view, *made)
         _, first, end = self._shown
-        return Transcript([*first, *whole[end:]], self.kept)
+        return Transcript([*first, *whole[end:]], self.kept, view)
 
-    def measured(self, head: int) -> Measure:
-        """How much a request would take, with `head` tokens, as guessed, before its messages."""
-        sizes = growing(self.kept, Sizes).of(self.shown())
+    def measured(self, head: int, shown: Sequence[Message]) -> Measure:
+        """How much a request takes that shows the history like this.
+
+        Args:
+            head: tokens of what stands before the messages, as guessed.
+            shown: what `shown` has made, perhaps with other messages in the place of some.
+        """
+        sizes = growing(self.kept, Sizes).of(shown)
         if (view := self.view) is None or self._shown is None:
             return measure(sizes, head)
         return measure(sizes, head, since=len(self._shown[1]), ratio=view.ratio)

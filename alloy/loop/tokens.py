@@ -117,11 +117,6 @@ class Sizes:
         """How much the messages from one place to before another take."""
         return self.ends[end] - self.ends[start]
 
-    def __copy__(self) -> Sizes:
-        other = Sizes()
-        other.ends, other.reported = list(self.ends), self.reported
-        return other
-
 
 @attrs.frozen
 class Measure:

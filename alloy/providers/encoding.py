@@ -63,11 +63,6 @@ class Written(Generic[T]):
                     return place
         return 0
 
-    def __copy__(self) -> Written[T]:
-        other = Written(self._write, self._sends)
-        other._settled, other._seen, other._written = self._settled, self._seen, list(self._written)
-        return other
-
 
 def joined(pieces: Iterable[bytes | T]) -> Iterator[bytes | T]:
     """Join neighbours that are bytes by commas, to pieces that are not much longer than `JOINED_BYTES`."""

@@ -24,15 +24,12 @@ class Ids:
 
     added = 0
 
-    def __init__(self, ids: Sequence[str] = ()) -> None:
-        self.ids = list(ids)
+    def __init__(self) -> None:
+        self.ids: list[str] = []
 
     def extend(self, messages: Sequence[Message]) -> None:
         Ids.added += len(messages)
         self.ids += [message.id for message in messages]
-
-    def __copy__(self) -> Ids:
-        return Ids(self.ids)
 
 
 def prompts(count: int) -> list[Message]:
@@ -74,17 +71,6 @@ def test_a_history_that_got_shorter_makes_it_begin_anew() -> None:
     assert growing.of(history[:2]).ids == ids_of(history[:2])
 
 
-def test_what_goes_on_in_a_copy_is_not_seen_in_the_other() -> None:
-    history = prompts(3)
-    growing = Growing(Ids)
-    growing.of(history[:1])
-    other = copy.copy(growing)
-
-    assert other.of(history).ids == ids_of(history)
-    assert growing.of([history[0], history[2]]).ids == ids_of([history[0], history[2]])
-    assert other.of(history).ids == ids_of(history)
-
-
 def test_a_transcript_is_the_tuple_of_its_messages() -> None:
     history = tuple(prompts(3))
     transcript = Transcript(history, {"who": 1})
@@ -104,17 +90,11 @@ def test_a_copy_of_a_transcript_carries_nothing_along() -> None:
         assert type(other) is tuple
 
 
-def test_a_fork_shares_nothing_that_changes() -> None:
-    history = prompts(3)
-    transcript = Transcript(history[:1])
-    transcript.kept["ids"] = Growing(Ids)
-    transcript.kept["ids"].of(history[:1])
-    fork = transcript.fork()
+def test_what_is_kept_moves_on_with_the_conversation() -> None:
+    transcript = Transcript(prompts(1), {"who": 1})
 
-    fork["ids"].of(history)
-
-    assert fork["ids"].of(history).ids == ids_of(history)
-    assert transcript.kept["ids"].of(history[:1]).ids == ids_of(history[:1])
+    assert transcript.take() == {"who": 1}
+    assert transcript.take() == {}
 
 
 def test_what_is_known_of_a_message_is_forgotten_with_it() -> None:

@@ -12,6 +12,7 @@ import trio
 import alloy
 from alloy import Compacted, Compaction, ModelCard, Request, Status, Usage
 from alloy.llm.scripted import Step
+from alloy.llm.transcript import kept_with
 from alloy.loop.compaction import SUMMARY_HEAD, view_of
 from alloy.loop.summary import SYSTEM
 from alloy.testing import ScriptedModel, calls, cuts, fails, hangs, says
@@ -352,6 +353,41 @@ async def test_middleware_sees_the_whole_history_and_what_is_sent() -> None:
 
     assert shown[-1][0] == len(result.messages) - 1
     assert shown[-1][1] < shown[-1][0]
+
+
+async def test_a_conversation_that_forks_goes_on_both_ways_each_with_a_view_of_its_own() -> None:
+    agent = painter(Painter())
+    result = await alloy.run("Paint", agent)
+    for _ in range(30):
+        result = await alloy.run("go on", agent, history=result.messages)
+    models = [Painter(), Painter()]
+    ends = [result, result]
+
+    async def go_on(number: int) -> None:
+        for _ in range(20):
+            ends[number] = await alloy.run(f"way {number}", painter(models[number]), history=ends[number].messages)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(go_on, number)
+
+    for number in range(2):
+        assert len(ends[number].messages) == len(result.messages) + 20 * 6
+        assert f"way {1 - number}" not in sent_texts(models[number].worked[-1])
+        assert f"way {number}" in sent_texts(models[number].worked[-1])
+        assert models[number].worked[-1].messages[0] == result.messages[0]
+    assert view_of(ends[0].messages) != view_of(ends[1].messages)
+
+
+async def test_only_the_end_of_a_conversation_carries_what_was_worked_out() -> None:
+    agent = painter(Painter())
+    first = await alloy.run("Paint", agent)
+    second = await alloy.run("go on", agent, history=first.messages)
+    again = await alloy.run("go on", agent, history=first.messages)
+
+    assert kept_with(first.messages) == {}
+    assert kept_with(second.messages)
+    assert again.messages[: len(first.messages)] == first.messages
 
 
 # The vendor says that it is too long.
