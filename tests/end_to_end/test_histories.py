@@ -1,4 +1,4 @@
-"""A conversation of any course – runs, errors, cancels, halts, model switches – can always go on."""
+"""A conversation of any course – runs, errors, cancels, halts, model switches, compactions – can always go on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ a_step: st.SearchStrategy[Step] = st.one_of(
     a_call,
     st.lists(a_text | a_call, min_size=1, max_size=4),
     st.builds(cuts, texts, thinking=texts),
-    st.sampled_from([hangs(), fails(alloy.BadRequest("no")), fails(alloy.Overloaded("busy"))]),
+    st.sampled_from(
+        [hangs(), fails(alloy.BadRequest("no")), fails(alloy.Overloaded("busy")), fails(alloy.ContextTooLong("!"))]
+    ),
 )
 
 
@@ -94,6 +96,8 @@ an_operation = st.fixed_dictionaries(
         "halt_at": st.none() | st.integers(1, 3),
         "max_turns": st.sampled_from([1, 2, 10]),
         "wrap_up": st.booleans(),
+        "window": st.none() | st.sampled_from([40, 300, 2_000]),
+        "summarise": st.booleans(),
     }
 )
 
@@ -101,9 +105,12 @@ an_operation = st.fixed_dictionaries(
 async def play(history: tuple[alloy.Message, ...], operation: dict[str, Any]) -> tuple[alloy.Message, ...]:
     """Do one thing to a conversation; returns it as it stands then."""
     *steers, prompt = operation["prompts"]
-    history = (*history, *(alloy.UserMessage(text, source="steer") for text in steers))
+    if steers:
+        history = (*history, *(alloy.UserMessage(text, source="steer") for text in steers))
+    model = Signing(*operation["steps"], *[says("over")] * 40, origin=operation["origin"])
     agent: alloy.Agent[Any] = alloy.Agent(
-        model=Signing(*operation["steps"], *[says("over")] * 40, origin=operation["origin"]),
+        model=model,
+        compaction=alloy.Compaction(window=operation["window"], summarise=operation["summarise"]),
         tools=[ok, broken, slow, fatal],
         limits=alloy.Limits(max_turns=operation["max_turns"], wrap_up=operation["wrap_up"], tool_timeout=20.0),
         middleware=[Halts(operation["halt_at"])] if operation["halt_at"] else [],
@@ -120,6 +127,8 @@ async def play(history: tuple[alloy.Message, ...], operation: dict[str, Any]) ->
                 if count == operation["cancel_after"]:
                     stream.cancel()
     result = stream.snapshot()
+    for request in model.requests:
+        assert_sendable(request.messages)
     assert result.messages[: len(sendable(history))] == sendable(history)
     if isinstance(event, alloy.RunFinished):
         assert sendable([*history, *transcript]) == result.messages

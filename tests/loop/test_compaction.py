@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import attrs
 import pytest
@@ -51,7 +52,7 @@ def total(messages: list[Message] | tuple[Message, ...]) -> int:
     return sum(map(tokens_of_message, messages))
 
 
-def shown_by(view: View, messages: list[Message]) -> list[Message]:
+def shown_by(view: View, messages: Sequence[Message]) -> list[Message]:
     made = show(view, messages)
     assert made is not None
     return [*made[0], *messages[made[1] :]]
@@ -195,7 +196,11 @@ def test_one_result_that_is_larger_than_the_room_is_cut() -> None:
 
 
 def test_what_is_being_worked_on_is_shown_although_it_is_old() -> None:
-    history = [UserMessage("First task"), AssistantMessage("Done.", stop=END), UserMessage("Now the doors")]
+    history: list[Message] = [
+        UserMessage("First task"),
+        AssistantMessage("Done.", stop=END),
+        UserMessage("Now the doors"),
+    ]
     history += [message for n in range(40) for message in step(n)]
 
     chosen = plan(history, None, Room(1_500, 400, 100), head=0, ratio=1.0)
@@ -206,7 +211,7 @@ def test_what_is_being_worked_on_is_shown_although_it_is_old() -> None:
 
 
 def test_a_long_instruction_is_cut_where_it_is_repeated() -> None:
-    history = [UserMessage("a" * 30_000 + "END"), *work(40)[1:]]
+    history: list[Message] = [UserMessage("a" * 30_000 + "END"), *work(40)[1:]]
 
     chosen = plan(history, None, Room(6_000, 1_000, 300), head=0, ratio=1.0)
 
