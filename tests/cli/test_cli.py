@@ -68,7 +68,7 @@ def test_the_demo_shows_a_crash_and_the_restart_and_leaves_nothing_behind(tmp_pa
 def test_the_output_of_until_tool_is_written_as_json_and_nothing_else(tmp_path: Path) -> None:
     tools = ("--tools", "write_file,read_file", "--until-tool", "write_file")
 
-    done = alloy("run", "Write a list.", "--model", "scripted:demo", *tools, cwd=tmp_path)
+    done = alloy_cli("run", "Write a list.", "--model", "scripted:demo", *tools, cwd=tmp_path)
 
     assert done.returncode == 0
     assert json.loads(done.stdout) == {"path": "shopping.txt", "content": "apples\nbread\nmilk\n"}
