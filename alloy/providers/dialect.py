@@ -15,6 +15,7 @@ from alloy.llm.content import JSON, Opaque, Origin
 from alloy.llm.delta import Delta
 from alloy.llm.errors import ProviderError, StreamTruncated
 from alloy.llm.request import EFFORTS, Effort, Request
+from alloy.providers import fast_json
 from alloy.providers.framing import Frame
 
 
@@ -329,6 +330,11 @@ def loads(text: str) -> JSON:
     Raises:
         ValueError: it is no JSON.
     """
+    if fast_json.decode is not None:
+        try:
+            return fast_json.decode(text)
+        except fast_json.REFUSED:
+            pass  # perhaps for one of the few things that the standard library reads nevertheless
     try:
         value, end = _DECODER.raw_decode(text)
     except ValueError:

@@ -6,7 +6,6 @@ alloy costs beyond it is the price of what alloy does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import cache, partial
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import trio
 
+from jsons import encode, loads
 from task import PROMPT, SYSTEM, history_texts
 from wires import WIRES, Message, Wire
 
@@ -51,7 +51,7 @@ class Floor:
         async with aclosing(self._events(self.url + wire.path(model, stream=True), encode(body))) as events:
             async for data in events:
                 if data.strip() != b"[DONE]":
-                    deltas += bool(wire.delta(json.loads(data)))
+                    deltas += bool(wire.delta(loads(data)))
         return deltas
 
     def make(self, number: int) -> object:
@@ -77,7 +77,7 @@ class Floor:
         while True:
             body = wire.body(model, SYSTEM, messages, tool, stream=False)
             response = await self.client.post(url, content=encode(body))
-            said, text, calls = wire.answer(json.loads(response.content))
+            said, text, calls = wire.answer(loads(response.content))
             messages += said
             if not calls:
                 return text
@@ -125,11 +125,6 @@ def history_messages(wire: Wire, count: int) -> tuple[Message, ...]:
     """Return `count` earlier messages, user and assistant in turn."""
     texts = history_texts(count)
     return tuple(wire.user(text) if role == "user" else wire.said(text) for role, text in texts)
-
-
-def encode(value: object) -> bytes:
-    """Write JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @asynccontextmanager

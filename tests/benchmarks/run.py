@@ -4,7 +4,7 @@ Both sides talk to the same fake server (`fake_llm.mjs`, needs Node) and run in 
 process of its own, on one core, with the server on another. A row is the median of each side and of
 the ratios pair by pair: only the ratio means something on another machine.
 
-`floor` is a hand-written loop on httpx.AsyncClient, trio and stdlib json (`floor.py`); `alloy` is the
+`floor` is a hand-written loop on httpx.AsyncClient, trio and the same JSON library (`floor.py`); `alloy` is the
 public API (`subject.py`); many at once compare with the same loop over a free list of connections
 (`freelist.py`), and the commits of a store with bare inserts (`inserts.py`), in the folder for temporary
 files, which should be on a disk. Instructions are counted by callgrind (Debian: valgrind): hardly moved
@@ -14,6 +14,7 @@ by a busy machine, but without the kernel's work.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -41,6 +42,7 @@ class Row:
         against: what it takes of the other side; by default the same.
         other: the other side; `subject` compares alloy with itself.
         pairs: at most so many, for what takes long or hardly varies.
+        json: the JSON library of both sides, see `jsons.py`.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Row:
     against: str = ""
     other: str = "floor"
     pairs: int = 99
+    json: str = ""
 
 
 STAGES: dict[str, list[Row]] = {
@@ -62,6 +65,10 @@ STAGES: dict[str, list[Row]] = {
             Row(f"{wire}, loop-10: instructions per request", f"instructions_loop_{wire}", pairs=3),
             Row(f"{wire}, stream-1000: instructions per delta", f"instructions_stream_{wire}", pairs=3),
         )
+    ],
+    "fast": [
+        Row("with msgspec, loop-10: instructions per request", "instructions_loop", pairs=3, json="msgspec"),
+        Row("with msgspec, stream-1000: instructions per delta", "instructions_stream", pairs=3, json="msgspec"),
     ],
     "loop": [Row("loop-10: CPU µs per request", "loop")],
     "stream": [Row("stream-1000, one burst: CPU µs per delta", "stream")],
@@ -123,7 +130,7 @@ def server() -> Iterator[str]:
             process.terminate()
 
 
-def cost(side: str, measure: str, url: str) -> float:
+def cost(side: str, measure: str, url: str, json: str) -> float:
     """Take one measure in a process of its own.
 
     Raises:
@@ -134,6 +141,7 @@ def cost(side: str, measure: str, url: str) -> float:
         counted = measure.startswith("instructions")
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environment |= {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+        environment["BENCHMARK_JSON"] = json
         if counted:
             environment["BENCHMARK_CALLGRIND"] = "1"
         done = subprocess.run(
@@ -161,7 +169,7 @@ def compare(row: Row, url: str, pairs: int) -> str:
     for number in range(min(pairs, row.pairs)):
         sides = [(theirs, row.other, row.against or row.measure), (ours, "subject", row.measure)]
         for costs, side, measure in sides if number % 2 == 0 else reversed(sides):
-            costs.append(cost(side, measure, url))
+            costs.append(cost(side, measure, url, row.json))
     ratios = [ours_ / theirs_ for ours_, theirs_ in zip(ours, theirs, strict=True)]
     figures = (statistics.median(theirs), statistics.median(ours))
     shown = " | ".join(f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}" for figure in figures)
@@ -179,10 +187,13 @@ def main() -> int:
     if not shutil.which("node"):
         print("needs Node for the fake server (Debian: apt-get install nodejs); nothing was measured", file=sys.stderr)
         return 1
-    stages = given.stages or list(STAGES)
-    if {"instructions", "wires"} & set(stages) and not shutil.which("valgrind"):
+    stages = [*(given.stages or STAGES)]
+    if (counted := {"instructions", "wires", "fast"}) & set(stages) and not shutil.which("valgrind"):
         print("instructions are left out: they need valgrind (Debian: apt-get install valgrind)", file=sys.stderr)
-        stages = [stage for stage in stages if stage not in ("instructions", "wires")]
+        stages = [stage for stage in stages if stage not in counted]
+    if "fast" in stages and not importlib.util.find_spec("msgspec"):
+        print("msgspec is left out: it is not installed", file=sys.stderr)
+        stages.remove("fast")
     print("| measure | floor | alloy | ratio | from – to | pairs |\n|---|---|---|---|---|---|", flush=True)
     with server() as url:
         for row in (row for stage in stages for row in STAGES[stage]):

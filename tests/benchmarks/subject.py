@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 import alloy
+import jsons  # noqa: F401  # first: alloy looks for msgspec once
 from alloy import otp
 from alloy.agents import agent_ref
 from alloy.api import Connections

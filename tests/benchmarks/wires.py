@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from jsons import loads
 
 Message: TypeAlias = dict[str, Any]
 Call: TypeAlias = tuple[str, str, dict[str, Any]]  # id, name, arguments
@@ -60,7 +61,7 @@ class Chat(Wire):
     def answer(self, answer: dict[str, Any]) -> tuple[list[Message], str, list[Call]]:
         message = answer["choices"][0]["message"]
         calls = message.get("tool_calls") or ()
-        read = [(c["id"], c["function"]["name"], json.loads(c["function"]["arguments"])) for c in calls]
+        read = [(c["id"], c["function"]["name"], loads(c["function"]["arguments"])) for c in calls]
         return [message], message["content"], read
 
     def results(self, results: list[tuple[str, str, str]]) -> list[Message]:
@@ -112,7 +113,7 @@ class Responses(Wire):
 
     def answer(self, answer: dict[str, Any]) -> tuple[list[Message], str, list[Call]]:
         items = answer["output"]
-        calls = [(i["call_id"], i["name"], json.loads(i["arguments"])) for i in items if i["type"] == "function_call"]
+        calls = [(i["call_id"], i["name"], loads(i["arguments"])) for i in items if i["type"] == "function_call"]
         parts = [part for item in items if item["type"] == "message" for part in item["content"]]
         return items, "".join(part["text"] for part in parts), calls
 
