@@ -66,6 +66,7 @@ class Entry:
     """A request and its outcome: a result, an error, or the incarnation that died with it.
 
     Attributes:
+        prompt: None to have the history shown in short, and nothing else.
         caller: the run that asks; None from outside any run.
         asked_in: the context of the task that asks, until it is done.
         ends_by: by Trio's clock: until then it may wait for its turn.
@@ -73,7 +74,7 @@ class Entry:
     """
 
     id: str
-    prompt: UserMessage
+    prompt: UserMessage | None
     options: PerRun
     caller: Working | None = None
     asked_in: Context | None = None

@@ -40,6 +40,7 @@ from alloy.llm.usage import Usage
 from alloy.loop.approval import Decision, Pending
 from alloy.loop.delegate import deeper
 from alloy.loop.emitter import Watcher
+from alloy.loop.events import Compacted, Event
 from alloy.loop.form import Form
 from alloy.loop.means import working
 from alloy.loop.result import Out, Result, Status
@@ -248,6 +249,26 @@ class AgentRef(Generic[Out]):
         """
         await self._call(Decide(pending_id, decision))
 
+    async def compact(self) -> bool:
+        """Have the model shown the conversation in short from now on, as `Agent.compaction` says, even if it would fit.
+
+        It waits for its turn as `chat` does, and may ask a model. Nothing of `messages()` goes.
+        Returns whether there was anything to shorten.
+
+        Raises:
+            As `chat`.
+        """
+        done: list[Compacted] = []
+
+        def note(event: Event) -> None:
+            if isinstance(event, Compacted):
+                done.append(event)
+
+        result = await self._ask(self._entry(None, {"on_event": note}))
+        if result.error is not None:
+            raise result.error
+        return bool(done)
+
     # What is to be known of it.
 
     def used(self) -> Usage:
@@ -335,7 +356,7 @@ class AgentRef(Generic[Out]):
     # How.
 
     def _entry(
-        self, prompt: Prompt, options: dict[str, Any], request_id: str | None = None, *watchers: Watcher
+        self, prompt: Prompt | None, options: dict[str, Any], request_id: str | None = None, *watchers: Watcher
     ) -> Entry:
         if request_id is not None and not isinstance(request_id, str):
             raise TypeError(f"request_id must be a str, got {request_id!r}")
@@ -348,7 +369,7 @@ class AgentRef(Generic[Out]):
             budget.start()
         return Entry(
             id=request_id or mint("req"),
-            prompt=as_user_message(prompt),
+            prompt=None if prompt is None else as_user_message(prompt),
             options=own,
             caller=caller,
             ends_by=math.inf if budget is None else budget.deadline,

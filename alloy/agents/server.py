@@ -236,7 +236,7 @@ class AgentServer(otp.Server):
                 entry.scope.cancel(reason="AgentRef.cancel()")
             return unsent
         state.take_out(entry, Status.CANCELLED)
-        return (entry.prompt,)
+        return () if entry.prompt is None else (entry.prompt,)
 
 
 def _is_final(reason: otp.ExitReason) -> bool:

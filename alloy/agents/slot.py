@@ -140,6 +140,7 @@ class RunSlot:
             inbox=state,
             asked_in=entry.asked_in,
             owns_session=False,
+            only_compacts=entry.prompt is None,
         )
 
     def _conclude(self, entry: Entry, result: Result[Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -11,10 +12,13 @@ import alloy
 from alloy.cli.commands import Command, help_rows
 from alloy.cli.pieces import Note
 from alloy.cli.talk import Talk
+from alloy.cli.text import one_line
 from alloy.cli.transcript import as_json, context_rows, tool_rows, transcript, usage_rows
 from alloy.llm.price_list import CARDS
 from alloy.llm.scripted import SCRIPTS
+from alloy.loop.skills import Skill
 
+WORD = re.compile(r"[A-Za-z][\w-]*")  # what can be a command
 KEYS = (
     ("Enter", "say it; while an answer comes, it is read before the next one"),
     ("Alt-Enter", "a new line; so does a backslash before Enter"),
@@ -33,7 +37,7 @@ class Action:
 
 async def show_help(talk: Talk, argument: str) -> None:
     interactive = talk.console.interactive
-    rows = help_rows(action.command for action in actions(interactive=interactive).values())
+    rows = help_rows(action.command for action in actions(interactive=interactive, skills=talk.skills).values())
     talk.show_rows((*rows, ("", ""), *KEYS) if interactive else rows)
 
 
@@ -64,6 +68,15 @@ async def tools(talk: Talk, argument: str) -> None:
 
 async def context(talk: Talk, argument: str) -> None:
     talk.show_rows(context_rows(await talk.ref.messages(), talk.context, talk.window))
+
+
+async def compact(talk: Talk, argument: str) -> None:
+    if not await talk.ref.compact():
+        talk.console.put(Note("there is nothing to shorten"))
+
+
+async def skills(talk: Talk, argument: str) -> None:
+    talk.show_rows(tuple((skill.name, skill.description) for skill in talk.skills))
 
 
 async def save(talk: Talk, argument: str) -> None:
@@ -106,6 +119,7 @@ ALWAYS = (
     Action(Command("history", "[all]", "what was said and done; 'all' shows whole results", lambda: ("all",)), history),
     Action(Command("tools", "", "what the model may use"), tools),
     Action(Command("context", "", "what fills the model's window"), context),
+    Action(Command("compact", "", "show the model the conversation in short from now on"), compact),
     Action(Command("save", "PATH", "write the conversation to a new file, as text or .json", takes_path=True), save),
     Action(Command("reset", "", "forget the conversation"), reset),
     Action(Command("quit", "", "leave"), leave),
@@ -116,6 +130,21 @@ ALWAYS = (
 WHILE_IT_WORKS = (Action(Command("then", "TEXT", "say this once the run that is on is over"), then),)
 
 
-def actions(*, interactive: bool) -> Mapping[str, Action]:
-    """The commands that there are, by name."""
-    return {action.command.name: action for action in (*ALWAYS, *(WHILE_IT_WORKS if interactive else ()))}
+# Where there are any.
+WITH_SKILLS = (Action(Command("skills", "", "how-tos that the model can read; /NAME has it use one"), skills),)
+
+
+def actions(*, interactive: bool, skills: Sequence[Skill] = ()) -> Mapping[str, Action]:
+    """The commands that there are, by name. A skill is one too, unless its name is taken or no word."""
+    own = {action.command.name: action for action in (*ALWAYS, *(WHILE_IT_WORKS if interactive else ()))}
+    if not skills:
+        return own
+    own |= {action.command.name: action for action in WITH_SKILLS}
+    return {skill.name: _using(skill) for skill in skills if WORD.fullmatch(skill.name)} | own
+
+
+def _using(skill: Skill) -> Action:
+    async def use(talk: Talk, argument: str) -> None:
+        await talk.say(f"Use the skill {skill.name!r}." + (f"\n\n{argument}" if argument else ""))
+
+    return Action(Command(skill.name, "[TEXT]", one_line(skill.description)), use)

@@ -22,6 +22,7 @@ from alloy.cli.plain import open_plain
 from alloy.cli.repl import Repl
 from alloy.cli.reports import reports_shown_by
 from alloy.cli.talk import Talk
+from alloy.loop.skills import skills_of
 from alloy.version import __version__
 
 HISTORY = "history"
@@ -34,23 +35,27 @@ async def command(options: argparse.Namespace) -> int:
         AlloyError, ValueError: the agent cannot be asked.
     """
     model = model_for(options)
+    agent = agent_for(options, model)
     tools = [TOOLS[name] for name in options.tools]
+    skills = await skills_of(agent)
     signals = Signals()
+    commands = {name: action.command for name, action in actions(interactive=True, skills=skills).items()}
     async with (
-        _console({name: action.command for name, action in actions(interactive=True).items()}) as console,
+        _console(commands) as console,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(signals.heed, console)
         # Whoever sits there is asked; in a pipe `--tools` has said it all, unless `--ask` says otherwise.
         ask = options.ask if options.ask is not None else CHANGING if console.interactive else ()
-        agent = agent_for(options, model).evolve(middleware=[alloy.ApproveTools(ask)])
+        agent = agent.evolve(middleware=[alloy.ApproveTools(ask)])
         with reports_shown_by(lambda line: console.put(Note(line)), whole=options.debug):
             async with alloy.open_agent(agent, drain=0.0) as ref:
                 if console.interactive:
                     console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
-                card = model.card
-                repl = Repl(Talk(ref=ref, console=console, model=model.name, tools=tools, window=card.window))
-                await repl.run()
+                talk = Talk(
+                    ref=ref, console=console, model=model.name, tools=tools, skills=skills, window=model.card.window
+                )
+                await (repl := Repl(talk)).run()
         nursery.cancel_scope.cancel(reason="the chat is over")
     return repl.code if signals.code is None else signals.code
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 import alloy
@@ -39,7 +41,7 @@ class Repl:
         self._progress = trio.Event()
         self._command = trio.CancelScope()
         self._questions = Questions(talk)
-        self._actions = actions(interactive=talk.console.interactive)
+        self._actions = actions(interactive=talk.console.interactive, skills=talk.skills)
         talk.console.standing = self.standing
 
     async def run(self) -> None:
@@ -47,12 +49,13 @@ class Repl:
         console = self._talk.console
         with self._talk.over:
             async with self._talk.ref.subscribe(buffer=BUFFER) as events, trio.open_nursery() as nursery:
+                self._talk.say = partial(self._say, nursery=nursery)
                 nursery.start_soon(self._show, events)
                 nursery.start_soon(self._heed_interrupts)
                 nursery.start_soon(self._leave_when_gone)
                 self._invite()
                 async for line in console.lines:
-                    await self._take(line, nursery)
+                    await self._take(line)
                 self._talk.leave()
 
     def standing(self) -> Standing:
@@ -97,6 +100,8 @@ class Repl:
                 self._began, self._presses, self._talk.model = trio.current_time(), 0, model
             case alloy.TurnFinished(usage=usage) if len(event.agent_path) == 1:
                 self._talk.context = usage.context_tokens or usage.total_tokens or self._talk.context
+            case alloy.Compacted(tokens_after=tokens) if len(event.agent_path) == 1:
+                self._talk.context = tokens
             case alloy.RunFinished() if len(event.agent_path) == 1:
                 self._ended = event.run_id
                 self._idle()
@@ -112,7 +117,7 @@ class Repl:
 
     # What the user types.
 
-    async def _take(self, line: str, nursery: trio.Nursery) -> None:
+    async def _take(self, line: str) -> None:
         """Do what a line asks for. What goes wrong is told, and changes nothing."""
         with trio.CancelScope() as self._command:
             try:
@@ -122,7 +127,7 @@ class Repl:
                     case Say(text) if self._questions.waiting:
                         await self._questions.answer(text)
                     case Say(text):
-                        await self._say(text, nursery)
+                        await self._talk.say(text)
                     case Wrong(complaint):
                         self._talk.console.put(Problem(complaint))
             except (AlloyError, ValueError, OSError) as error:
@@ -183,7 +188,8 @@ class Repl:
         """Stop the run, and give back what was said and did not reach it. Nothing to stop: say how to leave."""
         console = self._talk.console
         self._command.cancel(reason="Ctrl-C")
-        self._presses += self._began is not None
+        was_busy = self._began is not None
+        self._presses += was_busy
         if self._presses == 2:
             console.put(Note("it is being stopped; Ctrl-C once more leaves"))
         elif self._presses > 2:
@@ -193,8 +199,9 @@ class Repl:
             try:
                 unsent = await self._talk.ref.cancel()
             except UnknownRequest:
-                console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
-                self._invite()
+                if not was_busy:
+                    console.put(Note("nothing is going on; Ctrl-D leaves, /help lists the commands"))
+                    self._invite()
                 return
             for message in unsent:
                 if isinstance(message, UserMessage):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,12 @@ import trio
 from alloy.agents.ref import AgentRef
 from alloy.cli.console import Console
 from alloy.cli.pieces import Shown, Table
+from alloy.loop.skills import Skill
 from alloy.tools import Tool
+
+
+async def nothing_said(text: str) -> None:
+    """Nobody listens yet."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -22,6 +27,8 @@ class Talk:
         ref: the server that the agent lives in.
         model: who is asked.
         tools: what the agent may use.
+        skills: how-tos that the model can read, and that are commands here.
+        say: tells the agent something, as if it had been typed.
         over: cancelled when the conversation is to end.
         context: tokens that the last request took of the model's window; None before the first.
         window: how many there are; None if that is not known.
@@ -31,6 +38,8 @@ class Talk:
     console: Console
     model: str
     tools: Sequence[Tool] = ()
+    skills: Sequence[Skill] = ()
+    say: Callable[[str], Awaitable[None]] = nothing_said
     over: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     context: int | None = None
     window: int | None = None

@@ -15,7 +15,7 @@ from alloy.llm.request import Request
 from alloy.llm.spending import usage_of
 from alloy.llm.transcript import Transcript, kept_with
 from alloy.loop.answering import Answering
-from alloy.loop.compacting import make_more_room, make_room
+from alloy.loop.compacting import make_more_room, make_room, make_room_now
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
@@ -57,6 +57,16 @@ async def ask(run: RunContext, *, wrap_up: bool = False) -> AssistantMessage | H
             return request
         answer = await _answer(run, request)
     return run.state.take(answer, run.model.name)
+
+
+async def compact(run: RunContext) -> bool:
+    """Show the history to the model in short from now on; whether there was anything to shorten.
+
+    Raises:
+        HookError: whoever sums up failed, or a toolset.
+        BudgetSpent: nothing is left to pay it with.
+    """
+    return await make_room_now(run, _request(run, wrap_up=False))
 
 
 def _shown_anew(run: RunContext, request: Request) -> Request:

@@ -71,6 +71,20 @@ async def make_more_room(run: RunContext, request: Request, error: ContextTooLon
     return await _compact(run, room, head, now)
 
 
+async def make_room_now(run: RunContext, request: Request) -> bool:
+    """Compact what is shown of the history although it would fit: as if the window ended with it.
+
+    Raises:
+        HookError: whoever sums up failed.
+        BudgetSpent: nothing is left to pay it with.
+    """
+    head = _head_of(run.state, request)
+    now = run.state.measured(head, request.messages)
+    window = min(_window_of(run) or now.tokens, now.tokens)
+    room = room_in(window, run.state.agent.compaction, request.settings.max_output_tokens)
+    return await _compact(run, room, head, now)
+
+
 def _window_of(run: RunContext) -> int | None:
     """What the user says, or is known of the model; less, if the vendor has said so."""
     given = run.state.agent.compaction.window

@@ -31,7 +31,7 @@ from alloy.llm.message import (
 from alloy.llm.spending import check_price, usage_of
 from alloy.loop.act import Acting
 from alloy.loop.agent import Agent
-from alloy.loop.ask import ask
+from alloy.loop.ask import ask, compact
 from alloy.loop.context import RunContext
 from alloy.loop.delegate import Chats, Handoff, deeper
 from alloy.loop.emitter import Emitter, Tape
@@ -55,6 +55,7 @@ class Run:
         inbox: what is said to it meanwhile.
         asked_in: the context of whoever asked for it, where that was another task.
         owns_session: `session_start` and `session_end` are asked around it.
+        only_compacts: it asks for no answer, but shortens what is shown of the history.
         inside: the runs of other agents that work for this one's calls now.
         reprompted: the last answer held a call that could not be read, and the model was told so.
     """
@@ -64,6 +65,7 @@ class Run:
     inbox: Inbox = attrs.field(factory=Nobody)
     asked_in: Context | None = None
     owns_session: bool = True
+    only_compacts: bool = False
     inside: set[Run] = attrs.field(factory=set, init=False)
     reprompted: bool = attrs.field(default=False, init=False)
     acting: Acting = attrs.field(init=False)
@@ -93,6 +95,7 @@ class Run:
         inbox: Inbox | None = None,
         asked_in: Context | None = None,
         owns_session: bool = True,
+        only_compacts: bool = False,
     ) -> Run:
         """Make a run, with its models at hand. It draws from `budget`, and from the current one.
 
@@ -118,7 +121,12 @@ class Run:
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
         context = RunContext(state=state, chain=chain, emitter=emitter, means=means)
         return cls(
-            context=context, prompt=prompt, inbox=inbox or Nobody(), asked_in=asked_in, owns_session=owns_session
+            context=context,
+            prompt=prompt,
+            inbox=inbox or Nobody(),
+            asked_in=asked_in,
+            owns_session=owns_session,
+            only_compacts=only_compacts,
         )
 
     async def execute(self, scope: trio.CancelScope) -> Result[Any]:
@@ -201,6 +209,9 @@ class Run:
         for model in self.context.chain.models:
             check_price(model, state.budget)
         await self.context.write_system_prompt()
+        if self.only_compacts:
+            await compact(self.context)
+            return End(status=Status.COMPLETED)
         while state.turn < state.agent.limits.max_turns:
             if (end := self.context.out_of_budget()) is not None:
                 return end

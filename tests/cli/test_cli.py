@@ -176,6 +176,34 @@ def test_a_conversation_can_be_saved_and_a_program_can_go_on_with_it(tmp_path: P
     ]
 
 
+def test_a_chat_can_be_compacted_and_stays_whole(tmp_path: Path) -> None:
+    prompts = "".join(f"{word} {'words ' * 500}\n" for word in ("one", "two", "three", "four", "five"))
+    stdin = f"/compact\n{prompts}/compact\nhow are you\n/history\n"
+    done = alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=stdin)
+
+    told = done.stderr.splitlines()
+    assert told[0] == "there is nothing to shorten"
+    assert re.fullmatch(r"the history is shown to the model in short: [\d.]+k → [\d.]+k? tokens", told[1])
+    assert done.stdout.count("> two words") == 1
+    assert (len(told), done.returncode) == (2, 0)
+
+
+def test_skills_are_commands_and_listed(tmp_path: Path) -> None:
+    folder = tmp_path / ".alloy" / "skills"
+    folder.mkdir(parents=True)
+    (folder / "knit.md").write_text("---\nname: knit\ndescription: How to knit.\n---\nTwo needles.")
+    (folder / "quit.md").write_text("Not the command.")
+    (folder / "two words.md").write_text("No command.")
+    chat = ("chat", "--model", "scripted:echo")
+    done = alloy_cli(*chat, cwd=tmp_path, stdin="/skills\n/knit a sock\n/knit\n/help\n/quit\nnever\n")
+
+    listed, said = done.stdout.split("Use the skill 'knit'.", 1)
+    assert listed == "knit       How to knit.\nquit       Not the command.\ntwo words  No command.\n"
+    assert said.startswith("\n\na sock\nUse the skill 'knit'.\n/knit [TEXT]")
+    assert (done.stderr, done.returncode, "never" in done.stdout) == ("", 0, False)
+    assert "no command '/skills'" in alloy_cli(*chat, "--no-discover", cwd=tmp_path, stdin="/skills\n").stderr
+
+
 def test_in_a_pipe_nobody_is_asked_unless_that_was_wanted_and_then_all_is_denied(tmp_path: Path) -> None:
     chat = ("chat", "--model", "scripted:demo", "--tools", "write_file,read_file")
     free = alloy_cli(*chat, cwd=tmp_path, stdin="go\n")
