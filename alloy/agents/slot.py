@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
-from functools import cached_property
+import math
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
@@ -23,7 +23,9 @@ from alloy.loop.emitter import Tape
 from alloy.loop.means import Means
 from alloy.loop.result import Result
 from alloy.loop.turn import Run
+from alloy.otp.process import Process
 from alloy.tools import Executor
+from alloy.tools.watch import Watch, told_to_stop
 
 _log = logging.getLogger("alloy.agents")
 
@@ -46,11 +48,16 @@ class RunSlot:
         self.budget: Budget | None = None
         self.draining_since: float | None = None
         self._is_working = False
+        self._cut_at = math.inf  # when a run is told to stop
 
     @cached_property
     def executor(self) -> Executor:
         """Of its tools: the team's, or its own, made when it is first needed."""
-        return self.options.executor or Executor()
+        if self.options.executor is not None:
+            return self.options.executor
+        process = otp.self_().process
+        assert process is not None
+        return Executor(watch=Watch(process.system.deadlines.after))
 
     def take_up_work(self, server: otp.Server) -> None:
         """Begin to serve what waits, if there is any and it is not being served."""
@@ -63,17 +70,17 @@ class RunSlot:
         now = trio.current_time()
         if self.draining_since is None:
             self.draining_since = now
-        return min(self.options.drain, max(0.0, self.state.runs_end_by - now))
+        seconds = min(self.options.drain, max(0.0, self.state.runs_end_by - now))
+        self._cut_at = now + seconds
+        return seconds
 
     async def _work(self) -> None:
         state = self.state
         me = otp.self_()
         serving.set(state)
         try:
-            while state.queue:  # looked at again after the executor was closed, which takes a while
-                async with nullcontext() if self.options.executor is not None else self.executor:
-                    while state.queue:
-                        await self._serve_next(me)
+            while state.queue:
+                await self._serve_next(me)
         finally:
             self._is_working = False
 
@@ -81,6 +88,7 @@ class RunSlot:
         """Serve one request to its end; whatever happens, nobody is left waiting for it."""
         state = self.state
         entry = state.current = state.queue.pop(0)
+        told_to_stop.set(partial(self._is_cut, entry, me.process))
         try:
             await self._serve(entry)
         finally:
@@ -90,6 +98,14 @@ class RunSlot:
             state.settle(entry)
             state.current = None
             self._requeue_unsent()
+
+    def _is_cut(self, entry: Entry, process: Process | None) -> bool:
+        """Whether the run of a request has been told to stop, by whomever."""
+        killed = False
+        while process is not None and not killed:
+            killed, process = process.kill_scope.cancel_called, process.parent
+        cancelled = entry.scope is not None and entry.scope.cancel_called
+        return killed or cancelled or trio.current_time() >= self._cut_at
 
     async def _serve(self, entry: Entry) -> None:
         """Run one request and give it its outcome. What is not an AlloyError is a bug, and crashes the server."""

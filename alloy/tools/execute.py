@@ -42,13 +42,14 @@ class Executor:
     Args:
         threads: how many `def` tools may run at once.
         processes: how many tools may run in processes of their own at once.
+        watch: what watches the calls, for an executor that is no context manager.
     """
 
-    def __init__(self, *, threads: int = 40, processes: int = 8) -> None:
+    def __init__(self, *, threads: int = 40, processes: int = 8, watch: Watch | None = None) -> None:
         self._threads = Threads(threads)
         self._process_limit = processes
         self._watching: AbstractAsyncContextManager[Watch] | None = None
-        self._watch: Watch | None = None
+        self._watch = watch
 
     @cached_property
     def _processes(self) -> trio.CapacityLimiter:

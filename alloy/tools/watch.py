@@ -7,9 +7,11 @@ all there is to do is to say who it is.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import trio
 
@@ -21,64 +23,86 @@ logger: logging.Logger = logging.getLogger("alloy.tools")
 INTERVAL = 5.0  # seconds between two entries in the log
 
 
-class Watch:
-    """Looks at the calls under way every few seconds, and logs those that should have stopped, with their stack."""
+# Whether the calls of the current task have been told to stop by somebody further out.
+told_to_stop: ContextVar[Callable[[], bool]] = ContextVar("alloy.tools.told_to_stop", default=lambda: False)
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._is_looking = False
-        self._running: set[Running] = set()
-        self._busy = trio.Event()
-        self._idle = trio.Event()
+
+class Watch:
+    """Looks at the calls under way every few seconds, and logs those that should have stopped, with their stack.
+
+    Args:
+        after: calls a function in so many seconds.
+
+    Attributes:
+        is_over: all calls have been told to stop.
+    """
+
+    def __init__(self, after: Callable[[float, Callable[[], None]], object]) -> None:
+        self.is_over: bool = False
+        self._after = after
+        self._running: dict[Running, Callable[[], bool]] = {}
+        self._is_planned = False
 
     def add(self, running: Running) -> None:
-        """A call begins. With the first one the looking does."""
-        if not self._is_looking:
-            self._is_looking = True
-            self._nursery.start_soon(self._look)
-        if not self._running:
-            self._idle = trio.Event()
-            self._busy.set()
-        self._running.add(running)
+        """A call begins, in the current task."""
+        self._running[running] = told_to_stop.get()
+        self._plan()
 
     def remove(self, running: Running) -> None:
         """A call has ended."""
-        self._running.discard(running)
-        if not self._running:
-            self._busy = trio.Event()
-            self._idle.set()
+        self._running.pop(running, None)
 
-    async def _look(self) -> None:
-        """Look, until cancelled. If calls still run then, they have been cancelled too: look until they end."""
-        try:
-            while True:
-                await self._busy.wait()
-                await trio.sleep(INTERVAL)
-                now = trio.current_time()
-                self._log([r for r in self._running if r.scope.cancel_called or now >= r.deadline])
-        finally:
-            with trio.CancelScope(shield=True):  # no deadline: it ends with the calls
-                while self._running:
-                    with trio.move_on_after(INTERVAL) as scope:
-                        await self._idle.wait()
-                    if scope.cancelled_caught:
-                        self._log(self._running)
+    def _plan(self) -> None:
+        if self._running and not self._is_planned:
+            self._is_planned = True
+            self._after(INTERVAL, self._look)
 
-    def _log(self, overdue: list[Running] | set[Running]) -> None:
-        for running in overdue:
-            stack = traceback.StackSummary.extract(running.task.iter_await_frames())
-            logger.warning(
-                "tool %r was told to stop and goes on, %.0f s after its start:\n%s",
-                running.job.call.name,
-                trio.current_time() - running.started_at,
-                "".join(stack.format()),
-            )
+    def _look(self) -> None:
+        self._is_planned = False
+        now = trio.current_time()
+        for running, is_told in self._running.items():
+            if self.is_over or running.scope.cancel_called or now >= running.deadline or is_told():
+                _log(running, now)
+        self._plan()
+
+
+def _log(running: Running, now: float) -> None:
+    stack = traceback.StackSummary.extract(running.task.iter_await_frames())
+    logger.warning(
+        "tool %r was told to stop and goes on, %.0f s after its start:\n%s",
+        running.job.call.name,
+        now - running.started_at,
+        "".join(stack.format()),
+    )
 
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[Watch]:
-    """Watch the calls that are added, until the block is left."""
+    """Watch the calls that are added, until the block is left, with a task of its own."""
     with sole_error():
         async with trio.open_nursery() as nursery:
-            yield Watch(nursery)
-            nursery.cancel_scope.cancel()
+            timer = _Timer(nursery)
+            try:
+                yield timer.watch
+            finally:
+                timer.scope.cancel()
+
+
+class _Timer:
+    """Keeps the time of a watch, also when the block was cancelled: calls that go on then are what it is for."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.watch: Watch = Watch(self._after)
+        self.scope: trio.CancelScope = trio.CancelScope()
+        self._nursery = nursery
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self.scope = trio.CancelScope(shield=True)
+        self._nursery.start_soon(self._wait, self.scope, seconds, action)
+
+    async def _wait(self, scope: trio.CancelScope, seconds: float, action: Callable[[], None]) -> None:
+        with scope:
+            await trio.sleep(seconds)
+        if not scope.cancel_called:
+            self.watch.is_over = trio.current_effective_deadline() == -math.inf
+            action()

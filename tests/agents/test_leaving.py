@@ -128,6 +128,44 @@ async def test_hooks_at_the_end_have_five_seconds(autojump_clock: MockClock, cap
     ]
 
 
+async def stubborn() -> str:
+    """Take no notice of a cancel for a while."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(12)
+    return "at last"
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop", "kill", "kill above"])
+async def test_a_tool_that_does_not_stop_with_its_run_is_named(
+    how: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = alloy.agent_child(agent(calls("stubborn")).evolve(tools=[stubborn]), drain=1, restart="temporary")
+    ref = alloy.agents.agent_ref(spec)
+    small = otp.ChildSpec(start=lambda: otp.Supervisor(children=[spec]), id="small", restart="temporary")
+    async with otp.open_system(otp.Supervisor(children=[small])) as root:
+        await ref.send_message("go")
+        await trio.sleep(2)
+        server = ref.whereis()
+        (above,) = await otp.which_children(root)
+        assert server is not None
+        assert isinstance(above.ref, otp.Ref)
+        match how:
+            case "cancel":
+                await ref.cancel()
+            case "stop":
+                otp.exit(server, otp.Shutdown())
+            case "kill":
+                otp.exit(server, otp.Killed())
+            case _:
+                otp.exit(above.ref, otp.Killed())
+        await trio.sleep(20)
+
+    named = [record.getMessage().splitlines()[0] for record in caplog.records if record.name == "alloy.tools"]
+    assert named == [
+        f"tool 'stubborn' was told to stop and goes on, {seconds} s after its start:" for seconds in (5, 10)
+    ]
+
+
 # In programs, with real signals. Where a run would be waited for, that would take a quarter of an hour.
 
 PROGRAM = """
