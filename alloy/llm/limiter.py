@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import attrs
 import trio
@@ -20,6 +20,7 @@ from alloy.llm.errors import ProviderError, RateLimited
 from alloy.llm.message import AssistantMessage, Message, ToolMessage
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
+from alloy.llm.transcript import growing, kept_with
 
 MINUTE = 60.0
 
@@ -264,7 +265,19 @@ def estimate(request: Request) -> int:
 
 def input_estimate(request: Request) -> int:
     """About how many tokens the model will read."""
-    return (len(request.system) + sum(map(characters, request.messages))) // 4
+    said = growing(kept_with(request.messages), Characters).of(request.messages)
+    return (len(request.system) + said.count) // 4
+
+
+class Characters:
+    """How long the messages of a conversation are: a `Sum`."""
+
+    def __init__(self) -> None:
+        self.count: int = 0
+
+    def extend(self, messages: Sequence[Message]) -> None:
+        """Take in these."""
+        self.count += sum(map(characters, messages))
 
 
 def output_estimate(request: Request) -> int:

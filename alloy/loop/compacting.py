@@ -65,7 +65,7 @@ async def make_more_room(run: RunContext, request: Request, error: ContextTooLon
         if limit is not None and error.used is not None:
             ratio = within_reason(now.ratio * error.used / max(now.tokens, 1))
             now = Measure(max(error.used, now.tokens), ratio)
-        state.window = min(filter(None, (state.window, limit or now.tokens)))
+        state.windows[run.model.name] = min(limit or now.tokens, state.windows.get(run.model.name, now.tokens))
     window = min(_window_of(run) or now.tokens, now.tokens)
     room = room_in(window, state.agent.compaction, request.settings.max_output_tokens).tightened()
     return await _compact(run, room, head, now)
@@ -89,7 +89,7 @@ def _window_of(run: RunContext) -> int | None:
     """What the user says, or is known of the model; less, if the vendor has said so."""
     given = run.state.agent.compaction.window
     known = run.model.card.window if given is None else given
-    return min(filter(None, (known, run.state.window)), default=None)
+    return min(filter(None, (known, run.state.windows.get(run.model.name))), default=None)
 
 
 def _head_of(state: State, request: Request) -> int:

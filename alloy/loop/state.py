@@ -76,7 +76,7 @@ class State:
         call_ids: of all calls in the history.
         kept: what is worked out of the history and goes on with it, see `Transcript`.
         view: how the first part of the history is shown to a model; None if all is shown as it is.
-        window: tokens of the model's window, as far as the vendor has said in this run; None if it has not.
+        windows: tokens of the window of a model, by its name, as far as its vendor has said in this run.
         head: what stood before the messages when that was measured last, and how much it was.
         records: of the calls of former batches, in the order of the calls.
         batch: the tool calls under way; None while there are none.
@@ -103,7 +103,7 @@ class State:
     call_ids: set[str] = attrs.field(factory=set)
     kept: dict[Hashable, Any] = attrs.field(factory=dict, repr=False)
     view: View | None = None
-    window: int | None = None
+    windows: dict[str, int] = attrs.field(factory=dict)
     head: tuple[tuple[object, ...], int] | None = attrs.field(default=None, repr=False)
     batch: Batch | None = None
     batch_records: dict[int, ToolCallRecord] = attrs.field(factory=dict)

@@ -484,6 +484,23 @@ async def test_the_window_that_a_vendor_names_is_kept_to_for_the_rest_of_the_run
     assert all(event.tokens_before < 4_500 for event in compactions[1:])
 
 
+async def test_the_window_of_one_model_is_not_that_of_another() -> None:
+    other = ScriptedModel(lambda _: calls("read_file", path="a.py"), name="other", loop=True)
+    agent = alloy.Agent(model=other, tools=[read_file], name="other", limits=alloy.Limits(max_turns=40))
+    failures = [alloy.ContextTooLong("too long", limit=3_000, used=4_000)]
+
+    def hand_over(request: Request) -> Step:
+        if is_summing_up(request):
+            return says(SUMMARY)
+        return fails(failures.pop()) if failures else calls("transfer_to_other")
+
+    model = ScriptedModel(hand_over, loop=True)
+    await alloy.run("go on", model=model, tools=[alloy.handoff_to(agent)], history=long_history())
+
+    assert not any(map(is_summing_up, other.requests))
+    assert len(sent_texts(other.requests[-1])) > 3_000 * 4
+
+
 async def test_an_answer_that_has_begun_is_not_taken_back_for_it() -> None:
     error = alloy.ContextTooLong("too long", in_stream=True)
     model = ScriptedModel(cuts("Half an ans", error=error))
