@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from alloy.agents.errors import UnknownRequest
-from alloy.cli.pieces import Asked, Problem
+from alloy.cli.pieces import Asked, Problem, Typed
 from alloy.cli.talk import Talk
 from alloy.cli.text import folded, printable
 from alloy.llm.content import ToolCall
@@ -104,6 +104,7 @@ class Questions:
     async def answer(self, text: str) -> None:
         """Take the user's answer to the one that is asked."""
         pending = next(iter(self.waiting.values()))
+        self.talk.console.put(Typed(text))
         decided = verdict(pending, text)
         if decided is None:
             self._put(whole=True)

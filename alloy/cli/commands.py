@@ -77,8 +77,14 @@ def _hint(word: str, names: Sequence[str]) -> str:
     return closest_of(SIGN + word, [SIGN + name for name in names])
 
 
-def messages_of(lines: Iterable[str], known: Iterable[str]) -> Iterator[str]:
-    """The messages in lines that came all at once, as a paste does: one, but that a known command stands alone."""
+def messages_of(lines: Sequence[str], known: Iterable[str]) -> Iterator[str]:
+    """The messages in lines that came all at once, as a paste does: one, but that a known command stands alone.
+
+    Of nothing but empty lines it is an empty one: somebody pressed Enter.
+    """
+    if not any(line.strip() for line in lines):
+        yield ""
+        return
     names = frozenset(known)
     said: list[str] = []
     for line in lines:

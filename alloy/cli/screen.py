@@ -224,8 +224,11 @@ class Screen:
                 buffer.insert_text("\n")
             elif event.key_processor.input_queue or _is_more_to_read():
                 buffer.insert_text("\n")  # nobody types so fast: a paste, from a terminal that does not say so
-            else:
+            elif self._prompt == WELCOME:
                 buffer.validate_and_handle()
+            else:  # an answer, which is nothing to say again: not for the history
+                self._accept(buffer)
+                buffer.reset()
 
         @keys.add("escape", "enter", filter=here)
         def _(event: KeyPressEvent) -> None:

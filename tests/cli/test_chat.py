@@ -315,6 +315,9 @@ def test_calls_that_change_something_are_asked_about_one_after_the_other(
         screen.type("y" + ENTER)
         screen.wait_for("← write_file: ok")
         screen.wait_for("agent: edit_file?")
+        screen.type(ENTER)  # shows it again
+        screen.wait_for("agent: edit_file?")
+        screen.wait_for("allow?")
         screen.type("a" + ENTER)
         screen.wait_for("← edit_file: ok")
         screen.wait_for("The list has 3 entries: apples, bread, oat milk.")
@@ -329,7 +332,7 @@ def test_calls_that_change_something_are_asked_about_one_after_the_other(
         screen.type(CTRL_D)
 
         assert screen.wait_end() == 0
-        assert screen.text.count("edit_file?") == 1
+        assert screen.text.count("edit_file?") == 2
 
 
 @editor_first

@@ -50,7 +50,9 @@ def test_a_line_is_said_or_is_a_command(line: str, means: object) -> None:
     [
         (["a", "b"], ["a\nb"]),
         (["a", "", "b", ""], ["a\n\nb"]),
-        (["", " "], []),
+        (["", " "], [""]),
+        ([""], [""]),
+        (["", "/help", ""], ["/help"]),
         (["a", "/help", "b"], ["a", "/help", "b"]),
         (["/help", "/quit"], ["/help", "/quit"]),
         (["see", "/etc/hosts", "/nothing"], ["see\n/etc/hosts\n/nothing"]),
