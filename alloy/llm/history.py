@@ -96,8 +96,10 @@ class Whole:
             if message.content:
                 self._messages.append(message)
 
-    def closed(self, *more: Message) -> list[Message]:
-        """The history if it ended here, or after these."""
+    def closed(self, *more: Message) -> Sequence[Message]:
+        """The history if it ended here, or after these. It is not to be changed."""
+        if not more and not self._open_calls:
+            return self._messages
         end = Whole()
         end._messages, end._open_calls = list(self._messages), self._open_calls
         end.extend(more)

@@ -85,15 +85,20 @@ class Growing(Generic[S]):
 
     def __init__(self, empty: Callable[[], S]) -> None:
         self._empty = empty
-        self._seen: Sequence[Message] = ()
+        self._seen: list[Message] = []
         self._sum = empty()
 
     def of(self, messages: Sequence[Message]) -> S:
         """The sum of these messages. It is changed by the next call."""
         if not begins_with(messages, self._seen):
-            self._seen, self._sum = (), self._empty()
-        self._sum.extend(messages[len(self._seen) :])
-        self._seen = tuple(messages)
+            self._seen, self._sum = [], self._empty()
+        new = messages[len(self._seen) :]
+        try:
+            self._sum.extend(new)
+        except BaseException:  # some of them may be in it, and some not
+            self._seen, self._sum = [], self._empty()
+            raise
+        self._seen += new  # a copy of them all would touch each: what costs is the memory
         return self._sum
 
 

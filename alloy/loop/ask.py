@@ -19,7 +19,7 @@ from alloy.loop.compacting import make_more_room, make_room, make_room_now
 from alloy.loop.context import RunContext
 from alloy.loop.events import FellBack, MessageFinished, TurnStarted
 from alloy.loop.middleware import Halt
-from alloy.loop.toolset import tools_of, with_output_tool
+from alloy.loop.toolset import fixed_tools, tools_of, with_output_tool
 from alloy.loop.work import ModelWork
 from alloy.tools import Tool
 
@@ -75,7 +75,9 @@ def _shown_anew(run: RunContext, request: Request) -> Request:
 
 def _request(run: RunContext, *, wrap_up: bool) -> Request:
     agent = run.state.agent
-    tools = tools_of(agent.tools, run.state.info())
+    tools = fixed_tools(agent.tools)
+    if len(tools) < len(agent.tools):
+        tools = tools_of(agent.tools, run.state.info())
     tools += tuple(tool for tool in run.skill_tools if tool.name not in {other.name for other in tools})
     schema = None
     if agent.goal is not None and (tool := agent.goal.tool) is not None:

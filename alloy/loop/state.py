@@ -116,7 +116,7 @@ class State:
         given = as_messages(history)
         kept = given.take() if isinstance(given, Transcript) else {}
         whole = growing(kept, Whole).of(given)
-        messages = whole.closed()
+        messages = list(whole.closed())
         ids, view = set(whole.call_ids), view_of(given)
         return cls(agent=agent, messages=messages, first=len(messages), call_ids=ids, kept=kept, view=view, **fields)
 
@@ -141,12 +141,14 @@ class State:
 
     def sendable(self) -> Transcript:
         """The history, whole: calls under way have the result that they would have if the run ended now."""
-        # An answer may still be edited while its calls are vetted, so it is not settled.
-        settled = len(self.messages) - (bool(self.messages) and isinstance(self.messages[-1], AssistantMessage))
-        last = self.messages[settled:]
+        last: list[Message] = []
+        settled: Sequence[Message] = self.messages
+        if settled and isinstance(settled[-1], AssistantMessage):  # which may still be edited while it is vetted
+            settled, last = settled[:-1], [settled[-1]]
         if self.batch is not None:
             last.append(ToolMessage(self.batch.results()))
-        return Transcript(growing(self.kept, Whole).of(self.messages[:settled]).closed(*last), self.kept, self.view)
+        whole = growing(self.kept, Whole).of(settled).closed(*last)
+        return Transcript(whole, self.kept, self.view)
 
     def shown(self) -> Transcript:
         """The history as a model is shown it: whole, and what the view leaves out left out."""

@@ -37,19 +37,19 @@ class Written(Generic[T]):
         self._write = write
         self._sends = sends
         self._settled = 0  # so many messages
-        self._seen: Sequence[Message] = ()  # they, and the answer behind them
+        self._seen: list[Message] = []  # they, and the answer behind them
         self._written: list[bytes | T] = []
 
     def of(self, messages: Sequence[Message]) -> list[bytes | T]:
         """Write these messages; neighbours that are bytes may have been joined, by a comma."""
         if not begins_with(messages, self._seen):
-            self._settled, self._seen, self._written = 0, (), []
+            self._settled, self._seen, self._written = 0, [], []
         start, end = self._settled, self._last_answer(messages)
         if end > start:
-            last = self._written.pop() if self._written else b""
-            pieces: list[bytes | T] = [*([last] if last else []), *self._write(messages[start:end])]
-            self._written.extend(joined(pieces))
-            self._settled, self._seen, start = end, messages[: end + 1], end
+            pieces: list[bytes | T] = [*self._written[-1:], *self._write(messages[start:end])]  # this may raise
+            self._written[-1:] = joined(pieces)
+            self._seen += messages[len(self._seen) : end + 1]
+            self._settled = start = end
         return [*self._written, *self._write(messages[start:])]
 
     def _last_answer(self, messages: Sequence[Message]) -> int:

@@ -133,6 +133,25 @@ def test_only_the_last_messages_are_written_again() -> None:
     assert max(asked) <= 3
 
 
+def test_a_message_that_cannot_be_written_spoils_nothing() -> None:
+    fails = False
+
+    def write(messages: Sequence[Message]) -> list[bytes]:
+        if fails:
+            raise ValueError("no")
+        return [message.id.encode() for message in messages]
+
+    history = turns(10)
+    written = Written(write, lambda _: True)
+    written.of(history[:9])
+    fails = True
+    with pytest.raises(ValueError, match="no"):
+        written.of(history)
+    fails = False
+
+    assert b",".join(written.of(history)) == b",".join(message.id.encode() for message in history)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 def test_a_long_conversation_is_few_pieces(dialect: Dialect) -> None:
     transcript = Transcript(turns(1000))
