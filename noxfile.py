@@ -89,9 +89,10 @@ def tests_httpx2(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, without a warning."""
+    """The documentation, without a warning and without a network."""
     session.install("-e", ".[docs]")
-    session.run("sphinx-build", "-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")
+    build = ("-W", "--keep-going", "-E", "-q", "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "tests/offline.py", f"{session.bin}/sphinx-build", *build)
 
 
 @nox.session

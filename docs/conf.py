@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent
@@ -12,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import alloy.tools
+from alloy.cli.main import command_line_parser
 from alloy.llm.models import ModelCard
 from alloy.llm.price_list import CARDS
 from alloy.providers.dialect import Profile
@@ -27,6 +29,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "alloy"
+smartquotes = False  # code is quoted in docstrings, and a reader copies it
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -74,6 +77,34 @@ class VendorsDirective(SphinxDirective):
             if cards:
                 parts.append(list_table(("model", "window", "most output", "input", "output", "cache read"), cards))
         return self.parse_text_to_nodes("\n\n".join(parts))
+
+
+class CommandLineDirective(SphinxDirective):
+    """`.. command-line::` shows the commands of `alloy`, and what each takes."""
+
+    def run(self) -> list[Node]:
+        """See docutils."""
+        return self.parse_text_to_nodes("\n\n".join(command_lines(command_line_parser())))
+
+
+def command_lines(parser: argparse.ArgumentParser, about: str = "") -> Iterator[str]:
+    """Yield a command and what it takes, then the commands below it, as reStructuredText."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    shown = [action for action in parser._actions if action not in below and action.dest != "help"]
+    yield f".. rubric:: {parser.prog}\n\n{about}\n\n.. program:: {parser.prog}"
+    for action in shown:
+        value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
+        names = ", ".join(name + value for name in action.option_strings or [action.metavar or action.dest])
+        yield f".. option:: {names}\n\n   {help_of(parser, action)}"
+    for group in below:
+        helps = {choice.dest: help_of(parser, choice) for choice in group._choices_actions}
+        for name, command in group.choices.items():
+            yield from command_lines(command, helps[name])
+
+
+def help_of(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """Return what `--help` says of it, as reStructuredText."""
+    return parser._get_formatter()._expand_help(action).replace("*", r"\*") if action.help else ""
 
 
 def vendor_row(vendor: Vendor) -> tuple[str, ...]:
@@ -126,4 +157,5 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.add_directive("tool", ToolDirective)
     app.add_directive("vendors", VendorsDirective)
+    app.add_directive("command-line", CommandLineDirective)
     app.connect("autodoc-process-docstring", _process_docstring, priority=400)  # before napoleon's

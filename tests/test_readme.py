@@ -38,12 +38,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert shown == found[1]
 
 
-def test_a_link_of_the_readme_into_the_repository_has_its_file() -> None:
-    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", README.read_text(encoding="utf-8"))
-
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
 def test_a_claim_is_read_off_a_marker_on_a_test_a_module_or_a_case() -> None:
     source = """
 pytestmark = pytest.mark.works("a")

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what cannot be shown, or read, must not end the run
-    parser = _parser()
+    parser = command_line_parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
@@ -96,7 +96,8 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line_parser() -> argparse.ArgumentParser:
+    """What `alloy` takes: its commands, and the options of each."""
     looks: dict[str, Any] = {
         "epilog": EPILOG,
         "formatter_class": argparse.RawDescriptionHelpFormatter,

@@ -60,9 +60,15 @@ class ToolDefinition(Protocol):
     """What a model is told of a tool. `alloy.Tool` is one."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """By which the model calls it: no two tools of one request share it."""
+        ...
+
     @property
-    def description(self) -> str: ...
+    def description(self) -> str:
+        """What it does, as the model reads it."""
+        ...
+
     @property
     def parameters(self) -> Mapping[str, JSON]:
         """JSON Schema of the arguments, an object."""

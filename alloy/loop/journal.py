@@ -60,7 +60,9 @@ class Journal(Protocol):
     """
 
     @property
-    def session_id(self) -> str: ...
+    def session_id(self) -> str:
+        """The id by which the store knows the session."""
+        ...
 
     @property
     def created_at(self) -> float:
