@@ -403,3 +403,7 @@ class _Elsewhere:
         if run is not None and self.state.current is self.entry:
             return run.snapshot()
         return Result(status=Status.CANCELLED, messages=self.state.history(), session_id=self.state.id)
+
+    def partial(self) -> object:
+        run = self.state.run
+        return run.partial() if run is not None and self.state.current is self.entry else None

@@ -104,6 +104,16 @@ class Fold:
         """Some content has come."""
         return bool(self._items)
 
+    def so_far(self, name: str | None = None) -> str:
+        """The text that has come; with a name, that of the arguments of the first call of this tool."""
+        if name is None:
+            pieces = ((item.start.text, *item.texts) for item in self._items.values() if isinstance(item.start, Text))
+            return "".join(text for texts in pieces for text in texts)
+        for item in self._items.values():
+            if isinstance(item.start, ToolCall) and item.start.name == name:
+                return item.start.arguments_text + "".join(item.texts)
+        return ""
+
     def call_at(self, index: int) -> ToolCall:
         """The tool call at `index` as it was started: its id and name are known, its arguments are not."""
         start = self._items[index].start

@@ -85,6 +85,7 @@ class Emitter:
     Attributes:
         tapes: where they go: a run inside another, or for another's request, is seen in both.
         turn: stamped on what is emitted.
+        fold: the answer that comes, or that has come last; None while nothing of it is there.
     """
 
     run_id: str
@@ -92,6 +93,7 @@ class Emitter:
     tapes: Sequence[Tape]
     parent_call_id: str | None = None
     turn: int = 0
+    fold: Fold | None = attrs.field(default=None, init=False)
     _notices: dict[str, JSON] = attrs.field(factory=dict, init=False)  # the last of each topic
     _answer_from: dict[Tape, int] = attrs.field(factory=dict, init=False)  # the first delta of what may be retracted
 
@@ -128,9 +130,11 @@ class Emitter:
     def answering(self) -> None:
         """A model is about to be asked: what follows may be retracted."""
         self._answer_from = {}
+        self.fold = None
 
     def deltas(self, fold: Fold, deltas: Sequence[Delta]) -> None:
         """Hand on what of these deltas is to be seen."""
+        self.fold = fold
         if not any(tape.watchers for tape in self.tapes):
             return
         for tape in self.tapes:
@@ -170,4 +174,4 @@ class Emitter:
         """What was handed on of this answer is void."""
         for tape, first in self._answer_from.items():
             self._put(tape, Retracted, (first, tape.seq))
-        self._answer_from = {}
+        self.answering()

@@ -20,13 +20,16 @@ from typing import Any
 
 import attrs
 
-from alloy.llm.content import Outcome
+from alloy.llm.completion import Fold
+from alloy.llm.content import JSON, Outcome
 from alloy.llm.message import MALFORMED_CALL, AssistantMessage, StopInfo, StopReason, UserMessage
 from alloy.loop.errors import OutputMissing
 from alloy.loop.form import Form
+from alloy.loop.partial import partial_json
 from alloy.tools import Batch, Tool, ValidationError, tool_of_type
 from alloy.tools.results import json_text
 from alloy.tools.schema import read
+from alloy.tools.shapes import Whole
 
 OUTPUT_TOOL = "final_answer"
 _DESCRIPTION = "Give the final answer. This ends the task."
@@ -87,6 +90,12 @@ class Goal:
             return _told(f"The answer does not fit: {error}. Answer again, whole.")
         except (ValueError, RecursionError) as error:
             return _told(f"The answer is no JSON: {error}. Answer again, whole, with JSON alone.")
+
+    def of_partial(self, fold: Fold) -> JSON:
+        """The output in the making, as plain JSON values that nobody has checked; None while there is none."""
+        value = partial_json(fold.so_far(self.name) or (fold.so_far() if self.tool is not None else ""))
+        is_whole = self.tool is None or isinstance(self.tool.arguments, Whole)
+        return value if is_whole or not isinstance(value, dict) else value.get("value")
 
     def _missing(self, stop: StopInfo) -> OutputMissing:
         word = f" ({stop.raw})" if stop.raw and stop.raw != stop.reason else ""

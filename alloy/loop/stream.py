@@ -71,6 +71,10 @@ class Course(Protocol):
         """What the result would be if it were cancelled now."""
         ...
 
+    def partial(self) -> object:
+        """What there is of the answer that comes."""
+        ...
+
 
 @attrs.define(eq=False)
 class OwnCourse:
@@ -87,6 +91,9 @@ class OwnCourse:
 
     def snapshot(self) -> Result[Any]:
         return self.run.snapshot()
+
+    def partial(self) -> object:
+        return self.run.partial()
 
 
 class Stream(Generic[Out]):
@@ -162,6 +169,17 @@ class Stream(Generic[Out]):
     def snapshot(self) -> Result[Out]:
         """What the run has reached by now: its result once it has one, else as if it were cancelled here."""
         return self._result if self._result is not None else self._course.snapshot()
+
+    def partial(self) -> object:
+        """What there is of the answer that comes, to be shown before it is whole.
+
+        The text so far; where the run has an output, that in the making: plain JSON values that nobody has checked,
+        whose last string or number may be cut. None while there is nothing of it. Once the run is done, what it
+        came to.
+        """
+        if self._result is None:
+            return self._course.partial()
+        return self._result.output if self._result.has_output else self._result.text
 
 
 @attrs.frozen

@@ -173,6 +173,13 @@ class Run:
         """The result if the run were cancelled now."""
         return self.state.result(End(status=Status.CANCELLED))
 
+    def partial(self) -> object:
+        """What there is of the answer that comes; see `Stream.partial`."""
+        fold, goal = self.context.emitter.fold, self.state.agent.goal
+        if fold is None:
+            return None
+        return fold.so_far() if goal is None else goal.of_partial(fold)
+
     def _result(self, end: End) -> Result[Any]:
         result = self.state.result(end)
         if end.error is not None:
