@@ -52,4 +52,4 @@ def test_an_unknown_measure_is_refused_with_the_known_ones() -> None:
     done = run("speed")
 
     assert done.returncode == 2
-    assert "no measure is called speed; there are instructions, wires, loop, stream" in done.stderr
+    assert "no measure is called speed; there are instructions, wires, fast, loop, stream" in done.stderr
