@@ -26,6 +26,7 @@ from alloy.llm.delta import (
 )
 from alloy.llm.message import AssistantContent, StopInfo, StopReason
 from alloy.llm.usage import Usage
+from alloy.providers.checked import count
 from alloy.providers.classify import error_within
 from alloy.providers.dialect import FrameDecoder, Target, loads
 from alloy.providers.framing import Frame
@@ -224,25 +225,21 @@ def usage_of(raw: Mapping[str, JSON]) -> Usage:
     last = next((one for one in reversed(iterations) if one.get("type") == "message"), raw)
     return Usage(
         input_tokens=_input(raw),
-        output_tokens=_count(raw, "output_tokens"),
-        cache_read_tokens=_count(raw, "cache_read_input_tokens"),
-        cache_write_tokens=_count(raw, "cache_creation_input_tokens"),
-        cache_write_1h_tokens=_count(made, "ephemeral_1h_input_tokens"),
-        reasoning_tokens=_count(raw.get("output_tokens_details") or {}, "thinking_tokens"),
+        output_tokens=count(raw, "output_tokens"),
+        cache_read_tokens=count(raw, "cache_read_input_tokens"),
+        cache_write_tokens=count(raw, "cache_creation_input_tokens"),
+        cache_write_1h_tokens=count(made, "ephemeral_1h_input_tokens"),
+        reasoning_tokens=count(raw.get("output_tokens_details") or {}, "thinking_tokens"),
         requests=1,
         server_tool_calls=_server_tool_calls(raw.get("server_tool_use") or {}),
-        context_tokens=_input(last) + _count(last, "output_tokens"),
+        context_tokens=_input(last) + count(last, "output_tokens"),
         raw=dict(raw),
     )
 
 
-def _count(usage: Mapping[str, JSON], name: str) -> int:
-    return usage.get(name) or 0
-
-
 def _input(usage: Mapping[str, JSON]) -> int:
     parts: Sequence[str] = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(_count(usage, part) for part in parts)
+    return sum(count(usage, part) for part in parts)
 
 
 def _server_tool_calls(counts: Mapping[str, JSON]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from alloy.llm.delta import Delta
 from alloy.llm.errors import ProviderError, StreamTruncated
 from alloy.llm.request import EFFORTS, Effort, Request
 from alloy.providers import fast_json
+from alloy.providers.checked import check
 from alloy.providers.framing import Frame
 
 
@@ -245,6 +246,7 @@ class FrameDecoder:
         self.target = target
         self.is_complete: bool = False
         self._held: Exception | None = None
+        self._kinds: dict[int, type] = {}  # of the items that have begun
 
     def complete(self) -> None:
         """The terminal marker has come."""
@@ -268,7 +270,9 @@ class FrameDecoder:
         deltas: list[Delta] = []
         try:
             for frame in frames:
+                start = len(deltas)
                 self.read(frame, deltas)
+                check(deltas, self._kinds, start)
         except (ProviderError, ValueError, *_MISSHAPEN) as error:
             self._held = _as_unreadable(error) if isinstance(error, _MISSHAPEN) else error
             if not deltas:
@@ -281,6 +285,7 @@ class FrameDecoder:
         try:
             self.read_whole(body, deltas)
             self.finish(deltas)
+            check(deltas, self._kinds)
         except _MISSHAPEN as error:
             raise _as_unreadable(error) from error
         return deltas
@@ -298,7 +303,11 @@ class FrameDecoder:
                 in_stream=True,
             ) from self._held
         deltas: list[Delta] = []
-        self.finish(deltas)
+        try:
+            self.finish(deltas)
+            check(deltas, self._kinds)
+        except _MISSHAPEN as error:
+            raise _as_unreadable(error) from error
         return deltas
 
 

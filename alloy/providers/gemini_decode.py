@@ -28,6 +28,7 @@ from alloy.llm.content import (
 from alloy.llm.delta import Begun, CitationPart, Delta, ItemStarted, Stopped, TextPart, ThinkingPart, UsagePart
 from alloy.llm.message import MALFORMED_CALL, AssistantContent, StopInfo, StopReason
 from alloy.llm.usage import Usage
+from alloy.providers.checked import count
 from alloy.providers.classify import error_within
 from alloy.providers.dialect import FrameDecoder, Target, loads
 from alloy.providers.framing import Frame
@@ -209,20 +210,16 @@ def _cited(metadata: Mapping[str, JSON]) -> Iterator[Citation]:
 
 def usage_of(raw: Mapping[str, JSON]) -> Usage:
     """Put a usage object of the API into neutral form: its counts leave out what tools read and what was thought."""
-    prompt, tools = _count(raw, "promptTokenCount"), _count(raw, "toolUsePromptTokenCount")
-    thoughts = _count(raw, "thoughtsTokenCount")
-    output = _count(raw, "candidatesTokenCount") + thoughts
+    prompt, tools = count(raw, "promptTokenCount"), count(raw, "toolUsePromptTokenCount")
+    thoughts = count(raw, "thoughtsTokenCount")
+    output = count(raw, "candidatesTokenCount") + thoughts
     return Usage(
         input_tokens=prompt + tools,
         output_tokens=output,
-        cache_read_tokens=_count(raw, "cachedContentTokenCount"),
+        cache_read_tokens=count(raw, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
         tool_prompt_tokens=tools,
         requests=1,
         context_tokens=prompt + tools + output,
         raw=dict(raw),
     )
-
-
-def _count(usage: Mapping[str, JSON], name: str) -> int:
-    return usage.get(name) or 0

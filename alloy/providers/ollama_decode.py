@@ -11,6 +11,7 @@ from alloy.llm.content import JSON, ToolCall
 from alloy.llm.delta import Begun, Delta, ItemStarted, Stopped, TextPart, ThinkingPart, UsagePart
 from alloy.llm.message import StopInfo, StopReason
 from alloy.llm.usage import Usage
+from alloy.providers.checked import count
 from alloy.providers.classify import error_within
 from alloy.providers.dialect import FrameDecoder, Target, loads
 from alloy.providers.framing import Frame
@@ -81,6 +82,6 @@ def _call(call: Mapping[str, JSON]) -> ToolCall:
 
 def usage_of(raw: Mapping[str, JSON]) -> Usage:
     """Put the counts of an answer's last line into neutral form. The prompt's may lack what the cache held."""
-    prompt, output = raw.get("prompt_eval_count") or 0, raw.get("eval_count") or 0
+    prompt, output = count(raw, "prompt_eval_count"), count(raw, "eval_count")
     counts = {name: raw[name] for name in raw if name.endswith(("_count", "_duration"))}
     return Usage(input_tokens=prompt, output_tokens=output, requests=1, context_tokens=prompt + output, raw=counts)

@@ -282,7 +282,7 @@ def _answer(message: AssistantMessage, profile: Profile) -> dict[str, JSON] | No
                 parts.extend(o.data for o in item.opaque if o.type == "thinking")
             case _:  # a tool that the server ran is no part of its messages
                 pass
-    if not calls and all(part.get("type") == "thinking" for part in parts):
+    if not calls and all(_type(part) == "thinking" for part in parts):
         return None
     if calls and profile.reasoning_with_calls:
         reasoning.setdefault("reasoning_content", "")
@@ -294,9 +294,13 @@ def _answer(message: AssistantMessage, profile: Profile) -> dict[str, JSON] | No
 
 def _content(parts: list[JSON]) -> JSON:
     """Text as one string, null for none; a list only where there is something else."""
-    if all(part.get("type") == "text" for part in parts):
+    if all(_type(part) == "text" for part in parts):
         return "".join(part["text"] for part in parts) or None
     return parts
+
+
+def _type(part: JSON) -> JSON:
+    return part.get("type") if isinstance(part, dict) else None
 
 
 def _call(call: ToolCall, profile: Profile) -> JSON:

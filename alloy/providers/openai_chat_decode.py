@@ -27,6 +27,7 @@ from alloy.llm.delta import (
 )
 from alloy.llm.message import StopInfo, StopReason
 from alloy.llm.usage import Usage
+from alloy.providers.checked import count
 from alloy.providers.classify import error_within
 from alloy.providers.cost import reported_cost
 from alloy.providers.dialect import FrameDecoder, Target, loads
@@ -312,23 +313,19 @@ def usage_of(raw: Mapping[str, JSON], *, reports_cost: bool) -> Usage:
 
     xAI leaves reasoning out of its completion tokens, but not out of its total.
     """
-    prompt, completion = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
+    prompt, completion = count(raw, "prompt_tokens"), count(raw, "completion_tokens")
     prompt_details = raw.get("prompt_tokens_details") or {}
-    reasoning = _count(raw.get("completion_tokens_details") or {}, "reasoning_tokens")
-    if reasoning and _count(raw, "total_tokens") >= prompt + completion + reasoning:
+    reasoning = count(raw.get("completion_tokens_details") or {}, "reasoning_tokens")
+    if reasoning and count(raw, "total_tokens") >= prompt + completion + reasoning:
         completion += reasoning
     return Usage(
         input_tokens=prompt,
         output_tokens=completion,
-        cache_read_tokens=_count(prompt_details, "cached_tokens") or _count(raw, "prompt_cache_hit_tokens"),
-        cache_write_tokens=_count(prompt_details, "cache_write_tokens"),
+        cache_read_tokens=count(prompt_details, "cached_tokens") or count(raw, "prompt_cache_hit_tokens"),
+        cache_write_tokens=count(prompt_details, "cache_write_tokens"),
         reasoning_tokens=reasoning,
         requests=1,
         cost=reported_cost(raw) if reports_cost else None,
         context_tokens=prompt + completion,
         raw=raw,
     )
-
-
-def _count(usage: Mapping[str, JSON], name: str) -> int:
-    return usage.get(name) or 0

@@ -26,6 +26,7 @@ from alloy.llm.delta import (
 from alloy.llm.errors import ProviderError
 from alloy.llm.message import StopInfo, StopReason
 from alloy.llm.usage import Usage
+from alloy.providers.checked import count
 from alloy.providers.classify import error_within
 from alloy.providers.cost import reported_cost
 from alloy.providers.dialect import FrameDecoder, Target, loads
@@ -304,21 +305,17 @@ def usage_of(raw: Mapping[str, JSON], tools: Mapping[str, JSON], *, reports_cost
     input_details, output_details = raw.get("input_tokens_details") or {}, raw.get("output_tokens_details") or {}
     last = raw.get("context_details") or raw  # xAI: of the last pass, where its tools made several
     return Usage(
-        input_tokens=_count(raw, "input_tokens"),
-        output_tokens=_count(raw, "output_tokens"),
-        cache_read_tokens=_count(input_details, "cached_tokens"),
-        cache_write_tokens=_count(input_details, "cache_write_tokens"),
-        reasoning_tokens=_count(output_details, "reasoning_tokens"),
+        input_tokens=count(raw, "input_tokens"),
+        output_tokens=count(raw, "output_tokens"),
+        cache_read_tokens=count(input_details, "cached_tokens"),
+        cache_write_tokens=count(input_details, "cache_write_tokens"),
+        reasoning_tokens=count(output_details, "reasoning_tokens"),
         requests=1,
         server_tool_calls=_server_tool_calls(raw, tools),
         cost=reported_cost(raw) if reports_cost else None,
-        context_tokens=_count(last, "input_tokens") + _count(last, "output_tokens"),
+        context_tokens=count(last, "input_tokens") + count(last, "output_tokens"),
         raw=raw,
     )
-
-
-def _count(usage: Mapping[str, JSON], name: str) -> int:
-    return usage.get(name) or 0
 
 
 def _server_tool_calls(raw: Mapping[str, JSON], tools: Mapping[str, JSON]) -> dict[str, int]:

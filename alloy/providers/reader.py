@@ -94,6 +94,8 @@ class Reader:
             if self._kind == "stream" and not is_stream:
                 raise ProtocolError("the answer is no stream", body=_text(self._body)) from None
             raise
+        except _UNREADABLE as error:
+            raise self._unreadable(error, self._last) from error
 
     def _finds_stream(self) -> bool:
         start = self._body.lstrip(_BLANK)
