@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         open_agent,
         schedule_child,
     )
-    from alloy.api import model, run, run_sync, stream
+    from alloy.api import model, resume, run, run_sync, stream
     from alloy.errors import AlloyError
     from alloy.llm import (
         AssistantMessage,
@@ -277,6 +277,7 @@ __all__ = [
     "handoff_to",
     "model",
     "open_agent",
+    "resume",
     "run",
     "run_sync",
     "schedule_child",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack, overload
 
 import trio
@@ -14,16 +14,21 @@ import trio
 from alloy.errors import sole_error
 from alloy.llm.budget import Budget, as_budget
 from alloy.llm.limiter import Limiter
-from alloy.llm.message import Message, Prompt, as_user_message
+from alloy.llm.message import Message, Prompt, as_user_message, mint
 from alloy.llm.models import evolve_card
 from alloy.llm.provider import Model
 from alloy.llm.scripted import SCRIPTS, Script
 from alloy.loop.agent import Agent, AgentChanges, as_fields
+from alloy.loop.approval import Decision
 from alloy.loop.emitter import Callback, Tape, Watcher
 from alloy.loop.events import Event
 from alloy.loop.form import Form
+from alloy.loop.journal import Store
+from alloy.loop.ledger import history_of, open_ledger
 from alloy.loop.means import Means
 from alloy.loop.result import Out, Result
+from alloy.loop.resuming import Waiting, answered_by, checked_decisions, joined, result_of, start_of
+from alloy.loop.session import Session
 from alloy.loop.stream import Outbox, OwnCourse, Stream
 from alloy.loop.turn import Run
 from alloy.tools import Executor
@@ -31,6 +36,7 @@ from alloy.tools import Executor
 if TYPE_CHECKING:
     from alloy.providers.http import HTTP
 
+EMPTY: Mapping[str, Decision] = MappingProxyType({})
 SharedHTTP: TypeAlias = "HTTP"  # for the layers above, which know no providers
 
 
@@ -74,9 +80,10 @@ async def run(
     agent: Agent[Out] | None = None,
     *,
     deps: object = None,
-    history: Sequence[Message] = (),
+    history: Sequence[Message] | Session = (),
     budget: Budget | None = None,
     on_event: Callable[[Event], None] | None = None,
+    store: Store | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
     **changes: Unpack[AgentChanges[Out]],
@@ -87,9 +94,13 @@ async def run(
         prompt: what the user says; None goes on with the history.
         agent: whom to run; or give its fields, such as `model=`, here.
         deps: for the tools, as `ToolContext.deps`.
-        history: earlier messages, such as `Result.messages`; what they left open is closed.
+        history: earlier messages, such as `Result.messages`, or a session; what they left open is closed.
         budget: what the run may spend, besides what those around it allow.
         on_event: called with each event, at once; an error in it ends the run.
+        store: where the run writes down what it does, before and after each effect, as part of the session
+            `session_id`: the conversation so far comes first, then `history`. A run that is broken off, or ends as
+            `paused` because nobody here can approve of a call, goes on with `resume`; another `run` of the session
+            leaves it behind. The store must be open.
         session_id: groups runs; made up if not given.
         http: connections to share between runs; otherwise the run has its own and closes them.
         changes: fields of `Agent` to change for this run; `max_turns=5` is short for limits.
@@ -97,7 +108,9 @@ async def run(
     Raises:
         AlloyError: the run ended in an error; `.result` on it has the state reached. All other ends are
             returned, see `Result.status`.
+        Fenced: another process, or another run, drives the session.
         TypeError, ValueError: the arguments do not fit together.
+        RuntimeError: the store is not open.
     """
     watchers = _callback(on_event)
     async with _prepared(
@@ -107,6 +120,7 @@ async def run(
         deps=deps,
         history=history,
         budget=budget,
+        store=store,
         session_id=session_id,
         http=http,
         watchers=watchers,
@@ -122,9 +136,10 @@ def stream(
     agent: Agent[Out] | None = None,
     *,
     deps: object = None,
-    history: Sequence[Message] = (),
+    history: Sequence[Message] | Session = (),
     budget: Budget | None = None,
     on_event: Callable[[Event], None] | None = None,
+    store: Store | None = None,
     session_id: str | None = None,
     http: HTTP | None = None,
     **changes: Unpack[AgentChanges[Out]],
@@ -145,6 +160,7 @@ def stream(
         deps=deps,
         history=history,
         budget=budget,
+        store=store,
         session_id=session_id,
         http=http,
         watchers=watchers,
@@ -172,6 +188,8 @@ def run_sync(prompt: Prompt | None, agent: Agent[Out] | None = None, **options: 
 def run_sync(prompt: Prompt | None, agent: Agent[Any] | None = None, **options: Any) -> Result[Any]:
     """Run an agent once in a Trio loop of its own, and return when it is done. Takes what `run` takes.
 
+    A `store` is opened for the run, and closed again.
+
     Raises:
         RuntimeError: called inside a running event loop.
         AlloyError, TypeError, ValueError: as `run`.
@@ -184,7 +202,13 @@ def run_sync(prompt: Prompt | None, agent: Agent[Any] | None = None, **options: 
             "run_sync() cannot be called inside a running asyncio loop; "
             "call it in a thread: `await asyncio.to_thread(alloy.run_sync, …)`"
         )
-    return trio.run(partial(run, prompt, agent, **options))
+    return trio.run(partial(_run_alone, prompt, agent, **options))
+
+
+async def _run_alone(prompt: Prompt | None, agent: Agent[Any] | None, **options: Any) -> Result[Any]:
+    """A store can only be open in the loop that it was opened in, so here it is opened for the run."""
+    async with nullcontext() if (store := options.get("store")) is None else store:
+        return await run(prompt, agent, **options)
 
 
 @asynccontextmanager
@@ -194,8 +218,9 @@ async def _prepared(
     changes: Mapping[str, Any],
     *,
     deps: object,
-    history: Sequence[Message],
+    history: Sequence[Message] | Session,
     budget: Budget | None,
+    store: Store | None,
     session_id: str | None,
     http: HTTP | None,
     watchers: Sequence[Watcher],
@@ -203,19 +228,102 @@ async def _prepared(
     """Everything that a run needs, checked and opened; closed again behind it."""
     spec = _agent(agent, changes)
     message = None if prompt is None else as_user_message(prompt)
-    if message is None and not history:
-        raise ValueError("there is nothing to send: prompt is None and the history is empty")
-    async with Connections(http) as connections, Executor() as executor:
+    session_id = session_id or mint("ses")
+    messages = history.messages if isinstance(history, Session) else history
+    async with _means(http, store, session_id) as means:
+        before = () if means.ledger is None else history_of(means.ledger.was)
+        if message is None and not messages and not before:
+            raise ValueError("there is nothing to send: prompt is None and the history is empty")
         yield await Run.prepare(
             spec,
             message,
-            means=Means(connections=connections, executor=executor),
+            means=means,
             tapes=[Tape(tuple(watchers))],
-            history=history,
+            history=joined(before, messages),
+            known=len(before),
             deps=deps,
-            session_id=session_id or "",
+            session_id=session_id,
             budget=as_budget(budget),
         )
+
+
+@asynccontextmanager
+async def _means(
+    http: HTTP | None, store: Store | None, session_id: str, *, create: bool = True
+) -> AsyncIterator[Means]:
+    """What a run works with, opened; closed again behind it."""
+    session = nullcontext() if store is None else open_ledger(store, session_id, create=create)
+    async with Connections(http) as connections, Executor() as executor, session as ledger:
+        yield Means(connections=connections, executor=executor, ledger=ledger, may_pause=ledger is not None)
+
+
+async def resume(
+    store: Store,
+    session_id: str,
+    agent: Agent[Out],
+    *,
+    decisions: Mapping[str, Decision] = EMPTY,
+    deps: object = None,
+    budget: Budget | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    http: HTTP | None = None,
+) -> Result[Out]:
+    """Go on with the last run of a session, wherever it was broken off: by a pause, a limit, an error or `kill -9`.
+
+    No tool that has finished runs again. A call of which nobody knows whether it ran is settled by its tool's `replay`
+    policy: it is run again, or the model is told that it was interrupted. A run that ended of itself short of an
+    answer – at a limit, cancelled, by an error – goes on as a new one. Of one that has answered, the result is
+    returned once more.
+
+    Args:
+        store: open, and the session is driven by nobody else.
+        session_id: of the run, such as `Result.session_id`.
+        agent: the one that began it, as it is now.
+        decisions: on what pends, by `Pending.id`, all or some; what is not decided pends again. Those on what was
+            decided before are passed over.
+        deps: as for `run`, like those that follow.
+        budget: what the rest of the run may spend.
+        on_event: called with each event of the rest of the run.
+        http: connections to share.
+
+    Raises:
+        AlloyError: as `run`; the stored error of a run that failed after it had answered.
+        UnknownSession: there is no such session.
+        UnknownRequest: nothing of one of the ids ever pended in it.
+        Fenced: another drives it.
+        TypeError: a decision is none of its kind.
+        ValueError: an edit does not fit the tool, and the call still pends; or the session has nothing to go on with.
+    """
+    if not isinstance(agent, Agent):
+        raise TypeError(f"agent must be an Agent, got {agent!r}")
+    tapes = [Tape(_callback(on_event))]
+    async with _means(http, store, session_id, create=False) as means:
+        ledger = means.ledger
+        assert ledger is not None
+        ledger.decisions = checked_decisions(decisions, ledger.journal.entries, ledger.was)
+        if (ended := answered_by(ledger.was)) is not None:
+            result = result_of(agent, ended, ledger.was, session_id)
+        else:
+            start = start_of(agent, ledger.was)
+            run = await Run.prepare(
+                start.agent,
+                start.prompt,
+                means=means,
+                tapes=tapes,
+                history=history_of(ledger.was),
+                deps=deps,
+                session_id=session_id,
+                budget=as_budget(budget),
+                inbox=Waiting(ledger.was.inputs),
+                begun=start.begun,
+                stored=ledger.was.run,
+            )
+            result = await run.execute(trio.CancelScope())
+        if ledger.misfits:
+            raise ledger.misfits[0]
+    if result.error is not None:
+        raise result.error
+    return result
 
 
 def _agent(agent: Agent[Any] | None, changes: Mapping[str, Any]) -> Agent[Any]:

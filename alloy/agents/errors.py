@@ -21,14 +21,3 @@ class QueueFull(AlloyError):
     def __init__(self, message: str = "", *, limit: int = 0, result: Any = None) -> None:
         super().__init__(message, result=result)
         self.limit = limit
-
-
-class UnknownRequest(AlloyError, KeyError):
-    """No request of this id is known any more, or ever was; or none to cancel, or to decide on."""
-
-    def __init__(self, message: str = "", *, request_id: str | None = None, result: Any = None) -> None:
-        super().__init__(message, result=result)
-        self.request_id = request_id
-
-    def __str__(self) -> str:  # a KeyError would show the repr
-        return str(self.args[0])

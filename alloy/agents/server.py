@@ -16,7 +16,7 @@ import trio
 
 from alloy import otp
 from alloy.agents.entry import Entry, PerRun
-from alloy.agents.errors import Busy, QueueFull, UnknownRequest
+from alloy.agents.errors import Busy, QueueFull
 from alloy.agents.health import Health, HealthStatus
 from alloy.agents.options import Options
 from alloy.agents.requests import (
@@ -40,6 +40,7 @@ from alloy.llm.budget import current_budget
 from alloy.llm.errors import AuthError
 from alloy.llm.fallback import name_of
 from alloy.llm.message import Message, UserMessage, as_user_message, mint
+from alloy.loop.errors import UnknownRequest
 from alloy.loop.events import Event
 from alloy.loop.means import connect_all
 from alloy.loop.middleware import Halt, Hooks
@@ -120,12 +121,12 @@ class AgentServer(otp.Server):
     async def handle_call(self, request: Any, reply_to: otp.ReplyTo[Any]) -> Any:
         """Answer at once; what is refused is raised in the caller."""
         try:
-            return await self._set_model(request) if isinstance(request, SetModel) else self._answer(request)
+            return await self._answer(request)
         except (Busy, QueueFull, UnknownRequest, otp.ServerExited, AuthError, ValueError, TypeError) as error:
             reply_to.fail(error)
             return otp.NO_REPLY
 
-    def _answer(self, request: Any) -> Any:
+    async def _answer(self, request: Any) -> Any:
         state = self.state
         match request:
             case Submit(entry):
@@ -139,7 +140,7 @@ class AgentServer(otp.Server):
             case GetPending():
                 return state.desk.pending()
             case Decide(pending_id, decision):
-                state.decide(pending_id, decision)
+                await state.decide(pending_id, decision)
             case GetMessages():
                 return state.history()
             case GetUsage():
@@ -151,6 +152,8 @@ class AgentServer(otp.Server):
             case Reset():
                 self._refuse_while_busy("reset")
                 state.messages = ()
+            case SetModel():
+                await self._set_model(request)
             case StopIntake():
                 self._slot.begin_drain()
             case _:

@@ -18,13 +18,13 @@ import trio
 from alloy import otp
 from alloy.agents.backlog import Backlog
 from alloy.agents.entry import Entry
-from alloy.agents.errors import UnknownRequest
 from alloy.llm.history import sendable
 from alloy.llm.message import Message, UserMessage
 from alloy.llm.usage import Usage
 from alloy.loop.agent import Agent
 from alloy.loop.approval import Desk
 from alloy.loop.emitter import Tape
+from alloy.loop.errors import UnknownRequest
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
@@ -130,7 +130,7 @@ class SessionState:
             for run in runs
         )
 
-    def decide(self, pending_id: str, decision: object) -> None:
+    async def decide(self, pending_id: str, decision: object) -> None:
         """Somebody has decided on a pending.
 
         Raises:
@@ -140,7 +140,7 @@ class SessionState:
         if (slot := self.desk.slots.get(pending_id)) is None:
             there = ", ".join(map(repr, self.desk.slots)) or "none"
             raise UnknownRequest(f"no decision {pending_id!r} is pending; there are: {there}", request_id=pending_id)
-        slot.decide(decision)
+        await slot.decide(decision)
 
     # Requests.
 

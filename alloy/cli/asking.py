@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import attrs
 
-from alloy.agents.errors import UnknownRequest
 from alloy.cli.pieces import Asked, Problem, Typed
 from alloy.cli.talk import Talk
 from alloy.cli.text import folded, printable
 from alloy.llm.content import ToolCall
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Pending, question_of
+from alloy.loop.errors import UnknownRequest
 
 APPROVE, ANSWER = "allow? yes, always, no, or say why not > ", "answer > "
 SHOWN = 20  # lines of the arguments that are to be approved; all of them for a question mark

@@ -7,7 +7,6 @@ from functools import partial
 import trio
 
 import alloy
-from alloy.agents.errors import UnknownRequest
 from alloy.cli.actions import actions
 from alloy.cli.asking import Questions
 from alloy.cli.commands import Do, Say, Wrong, meaning
@@ -17,6 +16,7 @@ from alloy.cli.status import Standing
 from alloy.cli.talk import Talk
 from alloy.errors import AlloyError
 from alloy.llm.message import UserMessage
+from alloy.loop.errors import UnknownRequest
 
 PROMPT = "> "
 PATIENCE = 1.0  # seconds that a stop may take to reach the agent

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import trio
 
-from alloy.llm.content import ToolResult
+from alloy.llm.content import Outcome, ToolResult
+from alloy.llm.history import synthetic_result
 from alloy.llm.message import AssistantMessage, Prompt
-from alloy.loop.approval import Answer, Deny, Slot, Withdrawn
+from alloy.loop.approval import Answer, Deny, Pending, Slot, Withdrawn
 from alloy.loop.context import RunContext
+from alloy.loop.delegate import Handoff, handoff_target
 from alloy.loop.errors import HookError
 from alloy.loop.events import ApprovalRequested, MessageFinished, ToolFinished, ToolProgress, ToolStarted
 from alloy.loop.means import working
 from alloy.loop.middleware import Halt
+from alloy.loop.recovery import StoredCall
 from alloy.loop.result import Result, ToolCallRecord
+from alloy.loop.resuming import record_of
+from alloy.loop.state import Paused
 from alloy.loop.vetting import Vetting
 from alloy.loop.work import ToolWork
 from alloy.tools import Batch, Job, ToolContext, ToolError
+
+_PAUSED = "not started: it waits for a decision"
 
 Delegate = Callable[[str, object, Prompt], Awaitable[Result[Any]]]
 
@@ -49,33 +56,70 @@ class Acting:
     _stopped: Halt | HookError | None = None  # why the batch was ended by us
     _underway: dict[int, _Underway] = attrs.field(factory=dict)  # by the id() of the job
     _questions: dict[int, list[Slot]] = attrs.field(factory=dict)  # likewise
+    _before: dict[str, StoredCall] = attrs.field(factory=dict)  # of the batch, what is stored from before, by id
+    _paused: dict[str, tuple[Pending, ...]] = attrs.field(factory=dict)  # what pends in calls that were unwound
 
-    async def act(self, message: AssistantMessage, *, wrap_up: bool = False) -> Batch | Halt:
+    async def act(self, message: AssistantMessage, *, wrap_up: bool = False) -> Batch | Halt | Paused:
         """Vet and run the calls of `message`, the last answer; their results follow it in the history.
 
         Raises:
             HookError: a middleware or `on_event` raised.
+            StoreError: something could not be written down, and so was not done.
         """
         with self.run.calls.of_a_batch():
-            return await self._act(message, wrap_up=wrap_up)
+            vetting = Vetting(self.run)
+            try:
+                halt = await self.run.hooks.after_tool_request(self.run.state, message)
+                stopped = halt or await vetting.vet(message, wrap_up=wrap_up)
+            finally:
+                self.run.emitter.emit(MessageFinished, self.run.state.messages[-1])
+            return stopped or await self._run_jobs(vetting.jobs)
 
-    async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> Batch | Halt:
+    async def act_again(self, calls: Sequence[StoredCall]) -> Batch | Halt | Paused:
+        """Go on with the calls of the last answer, of which some were run before. What has finished is not run again.
+
+        Raises:
+            As `act`.
+        """
+        with self.run.calls.of_a_batch():
+            vetting = Vetting(self.run)
+            paused = await vetting.vet_again(calls)
+            self._before = {call.call.id: call for call in calls}
+            return paused or await self._run_jobs(vetting.jobs)
+
+    async def _run_jobs(self, jobs: Sequence[Job]) -> Batch | Halt | Paused:
         run, state = self.run, self.run.state
-        vetting = Vetting(run)
+        state.batch = batch = Batch(jobs)
         try:
-            halt = await run.hooks.after_tool_request(state, message) or await vetting.vet(message, wrap_up=wrap_up)
+            await self._run_batch(batch)
         finally:
-            run.emitter.emit(MessageFinished, state.messages[-1])
-        if halt is not None:
-            return halt
-        state.batch = batch = Batch(vetting.jobs)
-        await self._run_batch(batch)
+            self._before = {}
+        if self._paused and self._stopped is None and batch.fatal is None:
+            return Paused(tuple(pending for of_call in self._paused.values() for pending in of_call))
         results = run.close_calls()
         if isinstance(self._stopped, HookError):
             raise self._stopped
         if self._stopped is None and results is not None:
             self._stopped = await run.hooks.after_tool_execution(state, results)
         return self._stopped or batch
+
+    # Pausing in the middle of a call.
+
+    def may_pause(self, call_id: str) -> bool:
+        """Whether what works for this call may leave a decision for later: the call is then unwound, and run again."""
+        running = self.run.state.batch.find(call_id) if self.run.state.batch is not None else None
+        tool = running.job.tool if running is not None else None
+        return self.run.means.may_pause and tool is not None and tool.replay != "never"
+
+    async def unwind(self, call_id: str, pending: tuple[Pending, ...]) -> NoReturn:
+        """End a call that cannot go on before somebody has decided; it has no result yet."""
+        running = self.run.state.batch.find(call_id) if self.run.state.batch is not None else None
+        if running is None:
+            raise ToolError(f"the call {call_id!r} is over, so nobody waits for a decision in it")
+        self._paused[call_id] = (*self._paused.get(call_id, ()), *pending)
+        running.scope.cancel(reason="the call waits for a decision")
+        await trio.sleep_forever()
+        raise AssertionError("it was cancelled")
 
     def _stop(self, why: Halt | HookError) -> None:
         """End the batch; calls that still run are cancelled."""
@@ -102,6 +146,7 @@ class Acting:
             run_id=state.run_id,
             session_id=state.session_id,
             call_id=call_id,
+            attempt=self._attempt(job),
             agent_path=state.agent_path,
             budget=state.budget,
             working_directory=Path(state.agent.working_directory),
@@ -138,11 +183,27 @@ class Acting:
         why = f": {fate.reason}" if isinstance(fate, Deny) and fate.reason else ""
         raise ToolError(f"the question {question!r} was not answered{why}")
 
+    def _attempt(self, job: Job) -> int:
+        stored = self._before.get(job.call.id)
+        return 1 if stored is None or stored.started is None else stored.started.attempt + 1
+
+    def _has_finished_before(self, job: Job) -> bool:
+        stored = self._before.get(job.call.id)
+        return stored is not None and stored.settled is not None
+
     # What the executor tells.
 
     async def around(self, job: Job, run: Callable[[], Awaitable[ToolResult]], /) -> ToolResult:
-        """Have a job done; then the middleware may have another result for it, or end the batch."""
-        hooks = self.run.hooks
+        """Have a job done; then the middleware may have another result for it, or end the batch.
+
+        It is written down before the tool is called and after all this, unless that was done in an earlier process.
+        """
+        if self._has_finished_before(job):
+            return _as_before(job, await run())
+        hooks, recorder = self.run.hooks, self.run.recorder
+        if recorder is not None and job.settled is None and job.tool is not None and job.call.parse_error is None:
+            await recorder.starts(job, self._attempt(job))
+        began = trio.current_time()
         before = working.set(self.run.working(job.call.id))
         try:
             result = await (self._watched(job, run) if hooks.is_watched else run())
@@ -150,10 +211,15 @@ class Acting:
             working.reset(before)
             for slot in self._questions.pop(id(job), ()):  # of a thread that was left behind
                 slot.settle(Withdrawn())
+        if job.call.id in self._paused:
+            return synthetic_result(job.call, Outcome.NOT_STARTED, _PAUSED)
+        halt: Halt | None = None
         if hooks.has("after_tool_call"):
             result, halt = await hooks.after_tool_call(self.run.state, job.call, result)
-            if halt is not None:
-                self._stop(halt)
+        if recorder is not None:
+            await recorder.settles(job, result, trio.current_time() - began)
+        if halt is not None:
+            self._stop(halt)
         return result
 
     async def _watched(self, job: Job, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
@@ -182,6 +248,11 @@ class Acting:
 
     def finished(self, job: Job, result: ToolResult, duration: float) -> None:
         """A call has its result."""
+        if self._has_finished_before(job):
+            self.run.state.record(job, record_of(self._before[job.call.id]))
+            return
+        if job.call.id in self._paused:
+            return
         record = ToolCallRecord(
             id=job.call.id,
             name=job.call.name,
@@ -195,3 +266,10 @@ class Acting:
         )
         self.run.state.record(job, record)
         self.run.emitter.emit(ToolFinished, record, result)
+
+
+def _as_before(job: Job, result: ToolResult) -> ToolResult:
+    """A result from an earlier process. Whom a call hands over to is not stored, but its tool knows."""
+    if job.tool is None or result.outcome is not Outcome.OK or (agent := handoff_target(job.tool)) is None:
+        return result
+    return attrs.evolve(result, details=Handoff(agent))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -138,6 +138,7 @@ class Slot:
     Attributes:
         desks: where it lies.
         check: raises where the arguments of an `Edit` do not fit the tool; None for a question.
+        record: writes a decision down, before it counts; None where nothing is written down.
         limit: seconds that may pass before it expires; None for ever.
         fate: what became of it; None while it waits.
     """
@@ -146,6 +147,7 @@ class Slot:
     desks: Sequence[Desk]
     check: Callable[[Edit], object] | None = None
     limit: float | None = None
+    record: Callable[[Pending, Decision], Awaitable[None]] | None = None
     fate: Fate | None = None
     _settled: trio.Event = attrs.field(factory=trio.Event)
 
@@ -153,16 +155,19 @@ class Slot:
         for desk in self.desks:
             desk.slots[self.pending.id] = self
 
-    def decide(self, decision: object) -> None:
+    async def decide(self, decision: object) -> None:
         """Somebody has decided; it is off all desks at once.
 
         Raises:
             TypeError: that is no decision for this kind of pending.
             ValueError: it is an edit whose arguments do not fit the tool; the call still waits.
+            StoreError: it could not be written down; the call still waits.
         """
         fitting = check_decision(self.pending, decision)
         if isinstance(fitting, Edit) and self.check is not None:
             self.check(fitting)
+        if self.record is not None:
+            await self.record(self.pending, fitting)
         self.settle(fitting)
 
     def settle(self, fate: Fate) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from alloy.errors import AlloyError
+from alloy.llm.content import JSON
 from alloy.llm.driver import complete
 from alloy.llm.errors import ContextTooLong, ProviderError, RequestTooLarge, StaleReasoning
 from alloy.llm.history import without_reasoning
@@ -73,19 +74,28 @@ def _shown_anew(run: RunContext, request: Request) -> Request:
     return attrs.evolve(request, messages=_as_sent(run, run.state.shown()))
 
 
-def _request(run: RunContext, *, wrap_up: bool) -> Request:
+def offered(run: RunContext, *, wrap_up: bool = False) -> tuple[tuple[Tool, ...], Mapping[str, JSON] | None]:
+    """The tools of the turn, and the schema that the answer's text is to be held to, if it is.
+
+    Raises:
+        HookError: a toolset raised.
+    """
     agent = run.state.agent
     tools = fixed_tools(agent.tools)
     if len(tools) < len(agent.tools):
         tools = tools_of(agent.tools, run.state.info())
     tools += tuple(tool for tool in run.skill_tools if tool.name not in {other.name for other in tools})
-    schema = None
-    if agent.goal is not None and (tool := agent.goal.tool) is not None:
-        # Asked for in one way of all models of the chain: in the middle of a turn the next one gets the same request.
-        if not wrap_up and all(model.holds_to(tool.parameters) for model in run.chain.models):
-            schema = tool.parameters
-        else:
-            tools = with_output_tool(tools, tool)
+    if agent.goal is None or (tool := agent.goal.tool) is None:
+        return tools, None
+    # Asked for in one way of all models of the chain: in the middle of a turn the next one gets the same request.
+    if not wrap_up and all(model.holds_to(tool.parameters) for model in run.chain.models):
+        return tools, tool.parameters
+    return with_output_tool(tools, tool), None
+
+
+def _request(run: RunContext, *, wrap_up: bool) -> Request:
+    agent = run.state.agent
+    tools, schema = offered(run, wrap_up=wrap_up)
     return Request(
         model=run.model.origin.model,
         system=run.system,
@@ -98,6 +108,8 @@ def _request(run: RunContext, *, wrap_up: bool) -> Request:
 
 async def _answer(run: RunContext, request: Request) -> AssistantMessage:
     """Ask the models of the chain, in their order, until one has answered."""
+    if run.recorder is not None:
+        await run.recorder.asks(run.model.name)
     while True:
         try:
             answer = await _ask_model(run, request)

@@ -23,6 +23,7 @@ from alloy.loop.compaction import Plan, Room, View, plan, room_in
 from alloy.loop.context import RunContext
 from alloy.loop.errors import HookError
 from alloy.loop.events import Compacted
+from alloy.loop.ledger import compaction_done
 from alloy.loop.state import State
 from alloy.loop.tokens import PROSE, Measure, tokens_of_head, tokens_of_text, within_reason
 from alloy.loop.work import ModelWork
@@ -112,6 +113,9 @@ async def _compact(run: RunContext, room: Room, head: int, now: Measure) -> bool
     after = state.measured(head, state.shown())
     new = view.summary if chosen.old else ""
     run.emitter.emit(Compacted, now.tokens, after.tokens, new)
+    if run.recorder is not None:
+        made = compaction_done(view, run_id=state.run_id, before=now.tokens, after=after.tokens, model=run.model.name)
+        run.recorder.note(made)
     here = Compacted(now.tokens, after.tokens, new, run_id=state.run_id, agent_path=state.agent_path, turn=state.turn)
     await _tell(run, attrs.evolve(here, at=time.time()))
     return True

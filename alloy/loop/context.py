@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
@@ -13,13 +14,15 @@ from alloy.llm.fallback import Chain
 from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
 from alloy.llm.provider import Model
 from alloy.loop.agent import Agent
-from alloy.loop.approval import Fate, Pending, Slot, Withdrawn, as_decision
+from alloy.loop.approval import Edit, Fate, Pending, Slot, Withdrawn, as_decision
 from alloy.loop.calls import BudgetedCalls
 from alloy.loop.emitter import Emitter
 from alloy.loop.events import ApprovalDecided, BudgetWarning, MessageAdded
 from alloy.loop.means import Means, Working, connect_all
 from alloy.loop.middleware import Hooks
 from alloy.loop.prompt import system_prompt
+from alloy.loop.recorder import Recorder
+from alloy.loop.records import HandedOver
 from alloy.loop.result import Status
 from alloy.loop.skills import skill_tool, skills_of
 from alloy.loop.state import End, State
@@ -32,6 +35,7 @@ class RunContext:
 
     Attributes:
         chain: the models that may be asked.
+        recorder: writes down what the run does; None if nobody is to know after the process has ended.
         unbound: answers whose reasoning is not sent any more, by id, as they are sent instead.
         system: the system prompt, made once when the run starts, and again when another agent takes over.
         skill_tools: what reads the skills that it lists.
@@ -42,6 +46,7 @@ class RunContext:
     chain: Chain
     emitter: Emitter
     means: Means
+    recorder: Recorder | None = None
     unbound: dict[str, AssistantMessage] = attrs.field(factory=dict, init=False)
     hooks: Hooks = attrs.field(init=False)
     system: str = attrs.field(default="", init=False)
@@ -74,7 +79,10 @@ class RunContext:
 
     async def become(self, agent: Agent[Any]) -> None:
         """Go on as another agent: its prompt, tools, model and limits."""
-        self.state.agent = agent
+        state = self.state
+        state.agent = agent
+        if self.recorder is not None:
+            self.recorder.note(HandedOver(run_id=state.run_id, agent=agent.name, agent_path=state.agent_path))
         self.chain = await connect_all(self.means.connections, agent.models)
         self.hooks = Hooks(agent.middleware, self.hooks.inherited)  # no approval is lost by handing over
         await self.write_system_prompt()
@@ -100,6 +108,11 @@ class RunContext:
             created_at=now,
             expires_at=None if limit is None else now + limit,
         )
+
+    def slot(self, pending: Pending, check: Callable[[Edit], object], limit: float | None) -> Slot:
+        """Lay an approval on the desks."""
+        record = None if self.recorder is None else self.recorder.decided
+        return Slot(pending, self.means.desks, check, limit, record)
 
     async def decided(self, slot: Slot) -> Fate:
         """Wait until somebody has decided, and tell everybody what.

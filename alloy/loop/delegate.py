@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -85,6 +87,8 @@ def as_tool(target: Target, *, name: str | None = None, description: str | None 
         name=name or _tool_name(called),
         description=description or f"Ask the agent {called!r} to work on something, and get its answer.",
         concurrent=True,
+        # Its run is written down as one of its own: called again, it goes on where that was.
+        replay="safe" if isinstance(target, Agent) else "never",
     )
 
 
@@ -112,11 +116,21 @@ def handoff_to(agent: Agent[Any], *, name: str | None = None) -> Tool:
     async def transfer() -> ToolResult:
         return ToolResult(f"{agent.name} goes on from here", details=Handoff(agent))
 
+    _handoffs[transfer] = agent
     return tool(
         transfer,
         name=name or f"transfer_to_{_tool_name(agent.name)}",
         description=f"Let the agent {agent.name!r} go on with this conversation.",
+        replay="safe",
     )
+
+
+_handoffs: WeakKeyDictionary[Callable[..., Any], Agent[Any]] = WeakKeyDictionary()  # by what the tools call
+
+
+def handoff_target(tool: Tool) -> Agent[Any] | None:
+    """Whom a tool hands over to; None for any other tool."""
+    return _handoffs.get(tool.function)
 
 
 def _tool_name(name: str) -> str:

@@ -59,6 +59,17 @@ class UnknownMember(AlloyError, KeyError):
         return str(self.args[0])
 
 
+class UnknownRequest(AlloyError, KeyError):
+    """No request of this id is known any more, or ever was; or none to cancel, or to decide on."""
+
+    def __init__(self, message: str = "", *, request_id: str | None = None, result: Any = None) -> None:
+        super().__init__(message, result=result)
+        self.request_id = request_id
+
+    def __str__(self) -> str:  # a KeyError would show the repr
+        return str(self.args[0])
+
+
 class StoreError(AlloyError):
     """A store could not read or write; what was not acknowledged may be missing, nothing else is."""
 

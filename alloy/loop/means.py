@@ -16,6 +16,7 @@ from alloy.llm.provider import Model
 from alloy.loop.approval import Desk
 from alloy.loop.delegate import Chats
 from alloy.loop.emitter import Tape
+from alloy.loop.ledger import Ledger
 from alloy.loop.middleware import Middleware
 from alloy.tools import Executor
 
@@ -68,6 +69,8 @@ class Means:
         shared: the team's blackboard; None without a team.
         desks: where all lies that somebody has to decide; without any the run cannot wait for a decision.
         inherited: the middleware of those the run works for that watch it too.
+        ledger: where it writes down what it does; None if it does not.
+        may_pause: what nobody here can decide ends the run as `paused`, to be gone on with from the ledger.
     """
 
     connections: Connections
@@ -76,6 +79,8 @@ class Means:
     shared: object | None = None
     desks: tuple[Desk, ...] = ()
     inherited: tuple[Middleware, ...] = ()
+    ledger: Ledger | None = None
+    may_pause: bool = False
 
 
 class Inbox(Protocol):

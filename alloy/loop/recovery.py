@@ -6,7 +6,7 @@ What was accepted, what it cost and how the session is described hold whatever t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -157,8 +157,16 @@ class Recovered:
     @property
     def pending(self) -> tuple[CallPending, ...]:
         """What has to be decided before the run can go on, of all agents that work in it."""
-        under_way = [run for run in self.runs.values() if run.is_under_way]
-        return tuple(call.pending for run in under_way for call in run.calls if call.waits and call.pending)
+        return () if self.run is None else tuple(self._pending_in(self.run))
+
+    def _pending_in(self, run: StoredRun) -> Iterator[CallPending]:
+        for call in run.calls:
+            if call.waits and call.pending is not None:
+                yield call.pending
+            if call.settled is None:  # else nobody waits any more for who worked for it
+                for child in self.children(run.begun.run_id, call.call.id):
+                    if child.is_under_way:
+                        yield from self._pending_in(child)
 
     def children(self, run_id: str, call_id: str) -> tuple[StoredRun, ...]:
         """The runs that work, or worked, for a call, in order."""
@@ -367,7 +375,8 @@ class _Conversation:
             case CallStarted(call_id=call_id):
                 run.change(call_id, started=record)
             case CallSettled(call_id=call_id):
-                if call_id in run.calls and run.calls[call_id].settled is None:
+                # What was settled before it could start may be settled anew: a hook has another result for it.
+                if call_id in run.calls and (run.calls[call_id].settled is None or run.calls[call_id].started is None):
                     run.change(call_id, settled=record)
             case CallPending(call_id=call_id):
                 self.pending[record.pending_id] = record

@@ -16,6 +16,7 @@ from alloy.llm.message import AssistantMessage, Message, StopInfo, ToolMessage
 from alloy.llm.spending import usage_of
 from alloy.llm.transcript import Transcript, as_messages, growing
 from alloy.llm.usage import Usage
+from alloy.loop.approval import Pending
 from alloy.loop.compaction import View, show, view_of
 from alloy.loop.output import Given
 from alloy.loop.result import Result, Status, ToolCallRecord
@@ -61,6 +62,14 @@ class End:
     reason: str = ""
     error: AlloyError | None = None
     output: Given | None = None
+    pending: tuple[Pending, ...] = ()
+
+
+@attrs.frozen
+class Paused:
+    """A run cannot go on before somebody has decided on these, and does not wait for it."""
+
+    pending: tuple[Pending, ...]
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -239,6 +248,7 @@ class State:
             stop=self.stop,
             reason=end.reason,
             tool_calls=tuple(self.all_records()),
+            pending=end.pending,
             error=end.error,
             model=self.model,
             agent=self.agent.name,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import Any
@@ -31,19 +32,25 @@ from alloy.llm.message import (
 from alloy.llm.spending import check_price, usage_of
 from alloy.loop.act import Acting
 from alloy.loop.agent import Agent
-from alloy.loop.ask import ask, compact
+from alloy.loop.ask import ask, compact, offered
 from alloy.loop.context import RunContext
 from alloy.loop.delegate import Chats, Handoff, deeper
 from alloy.loop.emitter import Emitter, Tape
-from alloy.loop.errors import HookError, OutputMissing, unknown_member
+from alloy.loop.errors import HookError, OutputMissing, StoreError, unknown_member
 from alloy.loop.events import MessageFinished, RunFinished, RunStarted, TurnFinished
 from alloy.loop.means import Inbox, Means, Nobody, connect_all, working
 from alloy.loop.middleware import Continue, Halt
 from alloy.loop.output import Given, call_again
+from alloy.loop.recorder import Recorder
+from alloy.loop.records import RunBegun
+from alloy.loop.recovery import StoredRun
 from alloy.loop.result import Result, Status
-from alloy.loop.state import End, State
+from alloy.loop.resuming import result_of, resumed
+from alloy.loop.state import End, Paused, State
 from alloy.loop.work import RunWork
 from alloy.tools import Batch
+
+_log = logging.getLogger("alloy.loop")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -52,6 +59,7 @@ class Run:
 
     Attributes:
         prompt: what begins it; None to go on with the history.
+        stored: what it had reached when it was broken off, in an earlier process or by a pause; None for a new run.
         inbox: what is said to it meanwhile.
         asked_in: the context of whoever asked for it, where that was another task.
         owns_session: `session_start` and `session_end` are asked around it.
@@ -62,6 +70,7 @@ class Run:
 
     context: RunContext
     prompt: UserMessage | None
+    stored: StoredRun | None = None
     inbox: Inbox = attrs.field(factory=Nobody)
     asked_in: Context | None = None
     owns_session: bool = True
@@ -96,33 +105,52 @@ class Run:
         asked_in: Context | None = None,
         owns_session: bool = True,
         only_compacts: bool = False,
+        known: int | None = None,
+        begun: RunBegun | None = None,
+        stored: StoredRun | None = None,
     ) -> Run:
         """Make a run, with its models at hand. It draws from `budget`, and from the current one.
+
+        Of the history, the ledger has the first `known` messages; None stands for all. `begun` says how the run stands
+        in the ledger, where that is not as a root run that serves no request. With `stored`, what it had reached
+        before, there is no prompt, and the history is what is stored.
 
         Raises:
             AlloyError, ValueError: none of its models can be asked; `.result` has the history with the prompt.
         """
-        path = agent_path or (agent.name,)
-        state = State.begin(
-            agent,
-            history,
-            run_id=mint("run"),
-            session_id=session_id or mint("ses"),
-            agent_path=path,
-            deps=deps,
-            budget=together(current_budget.get(), budget),
-        )
+        path, session_id = agent_path or (agent.name,), session_id or mint("ses")
+        budget = together(current_budget.get(), budget)
+        if stored is not None and means.ledger is not None:
+            begun = stored.begun
+            state = resumed(agent, stored, means.ledger.was, session_id=session_id, deps=deps, budget=budget)
+        else:
+            begun = begun or RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path)
+            state = State.begin(
+                agent,
+                history,
+                run_id=begun.run_id,
+                session_id=session_id,
+                agent_path=path,
+                deps=deps,
+                budget=budget,
+            )
         try:
-            chain = await connect_all(means.connections, agent.models)
+            chain = await connect_all(means.connections, state.agent.models)
         except AlloyError as error:
             state.messages += [] if prompt is None else [prompt]
             error.result = state.result(End(status=Status.ERROR, error=error))
             raise
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
-        context = RunContext(state=state, chain=chain, emitter=emitter, means=means)
+        recorder = None if means.ledger is None else Recorder(means.ledger, state, begun)
+        if recorder is not None and stored is not None:
+            recorder.go_on(stored.calls)
+        elif recorder is not None:
+            recorder.begin(() if known is None else state.messages[known : state.first])
+        context = RunContext(state=state, chain=chain, emitter=emitter, means=means, recorder=recorder)
         return cls(
             context=context,
             prompt=prompt,
+            stored=stored,
             inbox=inbox or Nobody(),
             asked_in=asked_in,
             owns_session=owns_session,
@@ -146,7 +174,10 @@ class Run:
                         end = End(status=Status.DEADLINE)
                 if self.owns_session:
                     await self.context.hooks.session_end(self.state.session())
-                work.result = self.finish(end)
+                work.result = await self._finish(end)
+        except BaseException:
+            await self._broken_off()
+            raise
         finally:
             working.reset(before)
         return work.result
@@ -158,16 +189,40 @@ class Run:
         budget.start()
         return trio.CancelScope(deadline=budget.deadline)
 
-    def finish(self, end: End) -> Result[Any]:
-        """Close the history and tell everybody. The error of the end, if any, gets the result."""
+    async def _finish(self, end: End) -> Result[Any]:
+        """Close the history, write the end down and tell everybody. The error of the end, if any, gets the result."""
         try:
             self.context.close_calls()
-            result = self._result(end)
-            self.context.emitter.emit(RunFinished, result)
         except HookError as error:  # by on_event, which is not called again
+            end = End(status=Status.ERROR, error=end.error or error)
+        if self.context.recorder is not None and end.status is not Status.PAUSED:
+            try:
+                await self.context.recorder.ends(self._result(end))
+            except StoreError as error:
+                end = End(status=Status.ERROR, error=error)
+        result = self._result(end)
+        try:
+            self.context.emitter.emit(RunFinished, result)
+        except HookError as error:
             result = self._result(End(status=Status.ERROR, error=end.error or error))
             self.context.emitter.emit(RunFinished, result)
         return result
+
+    async def _broken_off(self) -> None:
+        """The run was cancelled from outside, or there is a bug; what it reached is written down.
+
+        A run that others wait for, or the next process, may be gone on with. A root run is over.
+        """
+        if (recorder := self.context.recorder) is None or recorder.ledger.broken is not None:
+            return
+        try:
+            if self.owns_session and not recorder.begun.parent_call_id:
+                self.state.close_calls()
+                await recorder.ends(self.snapshot())
+            else:
+                await recorder.cut()
+        except StoreError as error:
+            _log.error("what run %s had reached could not be written: %s", self.state.run_id, error)
 
     def snapshot(self) -> Result[Any]:
         """The result if the run were cancelled now."""
@@ -194,7 +249,8 @@ class Run:
             end = End(status=Status.BUDGET)
         except AlloyError as error:
             end = End(status=Status.ERROR, error=error)
-        if end.error is None:
+        recorder = self.context.recorder
+        if end.error is None or (recorder is not None and recorder.ledger.broken is not None):
             return end
         try:
             halt = await self.context.hooks.on_error(self.state, end.error)
@@ -219,6 +275,8 @@ class Run:
         if self.only_compacts:
             await compact(self.context)
             return End(status=Status.COMPLETED)
+        if self.stored is not None and (end := await self._go_on(self.stored)) is not None:
+            return end
         while state.turn < state.agent.limits.max_turns:
             if (end := self.context.out_of_budget()) is not None:
                 return end
@@ -229,6 +287,20 @@ class Run:
         if state.agent.limits.wrap_up and isinstance(state.messages[-1], ToolMessage):
             await self._turn(wrap_up=True)
         return End(status=Status.MAX_TURNS)
+
+    async def _go_on(self, stored: StoredRun) -> End | None:
+        """Go on where the run was broken off; None to go on with the next turn."""
+        state = self.state
+        last = state.messages[-1] if state.messages else None
+        if not isinstance(last, AssistantMessage):
+            return None
+        self.context.emitter.turn = state.turn
+        state.tools, _ = offered(self.context)
+        if stored.calls:
+            end = await self._after_acting(await self.acting.act_again(stored.calls))
+        else:
+            end = await self._answered(last, wrap_up=False)
+        return end if end is None or not await self._is_asked_for_more(end) else None
 
     async def _hear(self, said: Sequence[UserMessage]) -> bool:
         """Add what was said meanwhile to the history; whether there was anything."""
@@ -255,6 +327,8 @@ class Run:
             end = await self._act(message, wrap_up=wrap_up)
         else:
             self.context.emitter.emit(MessageFinished, message)
+            if self.context.recorder is not None:
+                await self.context.recorder.answered()
             end = await self._answered(message, wrap_up=wrap_up)
         self.context.emitter.emit(TurnFinished, usage_of(message))
         return end
@@ -295,9 +369,17 @@ class Run:
     # An answer with calls.
 
     async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
-        batch = await self.acting.act(message, wrap_up=wrap_up)
+        return await self._after_acting(await self.acting.act(message, wrap_up=wrap_up))
+
+    async def _after_acting(self, batch: Batch | Halt | Paused) -> End | None:
         self.context.warn_of_budget()
-        return _halted(batch) if isinstance(batch, Halt) else await self._after(batch)
+        match batch:
+            case Halt():
+                return _halted(batch)
+            case Paused(pending):
+                return End(status=Status.PAUSED, pending=pending)
+            case _:
+                return await self._after(batch)
 
     async def _after(self, batch: Batch) -> End | None:
         """Whether the run ends with this batch, or goes on as another agent."""
@@ -333,15 +415,37 @@ class Run:
                 raise TypeError(f"delegate takes an Agent, an AgentRef or a member's name, got {target!r}")
 
     async def _run_inside(self, agent: Agent[Any], prompt: UserMessage, call_id: str) -> Result[Any]:
-        state = self.state
+        """A run of its own for a call; one that had begun before, in an earlier process, is gone on with."""
+        state, means = self.state, self.context.means
+        path = deeper(state.agent_path, agent.name)
+        session_id, begun, stored = "", None, None
+        if (ledger := means.ledger) is not None:
+            session_id = state.session_id
+            stored = ledger.find(state.run_id, call_id, agent.name, prompt)
+            if stored is not None and stored.ended is not None:
+                result = result_of(agent, stored, ledger.was, session_id)
+                state.usage += result.usage
+                return _told(result)
+            number = ledger.number(state.run_id, call_id)
+            begun = RunBegun(
+                run_id=mint("run"),
+                agent=agent.name,
+                agent_path=path,
+                parent_run_id=state.run_id,
+                parent_call_id=call_id,
+                n=number,
+            )
         run = await Run.prepare(
             agent,
-            prompt,
-            means=attrs.evolve(self.context.means, inherited=self.context.hooks.inherited),
+            prompt if stored is None else None,
+            means=attrs.evolve(means, inherited=self.context.hooks.inherited, may_pause=self.acting.may_pause(call_id)),
             tapes=self.context.emitter.tapes,
             deps=state.deps,
-            agent_path=deeper(state.agent_path, agent.name),
+            session_id=session_id,
+            agent_path=path,
             parent_call_id=call_id,
+            begun=begun,
+            stored=stored,
         )
         self.inside.add(run)
         try:
@@ -349,9 +453,16 @@ class Run:
         finally:
             self.inside.discard(run)
             state.usage += run.state.usage
-        if result.error is not None:
-            raise result.error
-        return result
+        if result.status is Status.PAUSED:
+            await self.acting.unwind(call_id, result.pending)
+        return _told(result)
+
+
+def _told(result: Result[Any]) -> Result[Any]:
+    """The result for whoever delegated; an error is raised."""
+    if result.error is not None:
+        raise result.error
+    return result
 
 
 def _halted(halt: Halt) -> End:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 
@@ -30,8 +31,13 @@ from alloy.loop.approval import (
 from alloy.loop.context import RunContext
 from alloy.loop.errors import HookError
 from alloy.loop.events import ApprovalDecided, ApprovalRequested
+from alloy.loop.ledger import expired, fate_of, stored_pending
 from alloy.loop.middleware import Approver, Ask, Block, Halt, edited
+from alloy.loop.records import CallPending
+from alloy.loop.recovery import StoredCall
+from alloy.loop.state import Paused
 from alloy.tools import Job
+from alloy.tools.execute import unknown_tool
 from alloy.tools.results import describe
 
 _CUT = "not started: the answer reached its token limit, so this call may be cut off; ask for less at a time"
@@ -49,11 +55,12 @@ class Vetting:
     jobs: list[Job] = attrs.field(factory=list)
     asks: dict[int, tuple[Ask, ...]] = attrs.field(factory=dict)  # by the place of the job
 
-    async def vet(self, message: AssistantMessage, *, wrap_up: bool) -> Halt | None:
+    async def vet(self, message: AssistantMessage, *, wrap_up: bool) -> Halt | Paused | None:
         """Fill `jobs`. The history's last answer shows the calls as edited.
 
         Raises:
             HookError: a middleware, an approver or `on_event` raised.
+            StoreError: it could not be written down.
         """
         if (halt := await self._ask_hooks(message, wrap_up=wrap_up)) is not None:
             return halt
@@ -61,8 +68,69 @@ class Vetting:
             for ask in asks:
                 if ask.approver is not None and self.jobs[place].settled is None:
                     await self._ask_approver(place, ask, ask.approver)
-        await self._ask_at_desks()
+        pending = self._left_to_others()
+        await self._write_down(pending.values())
+        return await self._wait_for_others(pending)
+
+    async def vet_again(self, calls: Sequence[StoredCall]) -> Paused | None:
+        """Fill `jobs` from what is stored of calls that were vetted before: in an earlier process, or before a pause.
+
+        Raises:
+            HookError: `on_event` raised.
+            StoreError: it could not be written down.
+        """
+        tools = {tool.name: tool for tool in self.run.tools}
+        pending: dict[int, Pending] = {}
+        for place, call in enumerate(calls):
+            job = Job(call=call.call, tool=tools.get(call.call.name), edited_from=call.edited_from)
+            self.jobs.append(job)
+            if call.settled is not None:
+                self.jobs[place] = attrs.evolve(job, settled=call.settled.result)
+            elif call.started is not None:
+                if job.tool is None or job.tool.replay == "never" or job.tool.replay != call.started.replay:
+                    self._settle(place, Outcome.INTERRUPTED)
+            elif call.pending is not None and (waits := self._decided_before(place, call, call.pending)) is not None:
+                pending[place] = waits
+            job = self.jobs[place]
+            counts = job.settled is None and job.tool is not None and self.run.state.counts(job)
+            if counts and not self.run.calls.reserve():
+                self._settle(place, Outcome.NOT_STARTED, _SPENT)
+        await self._write_down(())
+        return await self._wait_for_others(pending)
+
+    def _decided_before(self, place: int, call: StoredCall, asked: CallPending) -> Pending | None:
+        """Apply what was decided meanwhile; what still has to be decided, if nothing was."""
+        state, recorder = self.run.state, self.run.recorder
+        assert recorder is not None
+        if call.decided is not None:
+            self._apply(place, fate_of(call.decided))
+            return None
+        pending = stored_pending(call, asked, state.session_id)
+        fate: Fate | None = expired(asked) or recorder.ledger.decisions.get(pending.id)
+        if isinstance(fate, Edit):
+            try:
+                self._check(place, fate)
+            except ValueError as error:
+                recorder.ledger.misfits.append(error)
+                fate = None
+        if fate is None:
+            return pending
+        recorder.decide(pending.id, as_decision(fate))
+        self.run.emitter.emit(ApprovalDecided, pending.id, as_decision(fate))
+        self._apply(place, fate)
         return None
+
+    async def _write_down(self, pending: Iterable[Pending]) -> None:
+        """Nothing has begun before this is written."""
+        if (recorder := self.run.recorder) is None:
+            return
+        names = [tool.name for tool in self.run.tools]
+        unknown = {
+            job.call.id: unknown_tool(job.call.name, names).of_call(job.call)
+            for job in self.jobs
+            if job.tool is None and job.settled is None
+        }
+        await recorder.vetted(self.jobs, unknown, pending)
 
     async def _ask_hooks(self, message: AssistantMessage, *, wrap_up: bool) -> Halt | None:
         state = self.run.state
@@ -114,22 +182,35 @@ class Vetting:
             self.run.emitter.emit(ApprovalDecided, pending.id, as_decision(fate))
         self._apply(place, fate)
 
-    async def _ask_at_desks(self) -> None:
-        """Lay all that nobody here can decide on the desks, at once, and wait for all."""
-        slots: dict[int, Slot] = {}
+    def _left_to_others(self) -> dict[int, Pending]:
+        """What nobody here can decide. Where nobody else can either, it is denied."""
+        pending: dict[int, Pending] = {}
         for place, asks in self.asks.items():
             waiting = [ask for ask in asks if ask.approver is None]
             if not waiting or self.jobs[place].settled is not None:
                 continue
-            if not self.run.means.desks:
+            if not self.run.means.desks and not self.run.means.may_pause:
                 self._settle(place, Outcome.DENIED, _NOBODY)
                 continue
             limits = [ask.expires for ask in waiting if ask.expires is not None]
-            limit = min(limits) if limits else None
-            pending = self._pending(place, waiting, limit)
-            slots[place] = Slot(pending, self.run.means.desks, partial(self._check, place), limit)
-        if slots:
-            await self._wait_for_all(slots)
+            pending[place] = self._pending(place, waiting, min(limits) if limits else None)
+        return pending
+
+    async def _wait_for_others(self, pending: Mapping[int, Pending]) -> Paused | None:
+        """Lay all that is pending on the desks, at once, and wait for all; where there are none, the run pauses."""
+        if not pending:
+            return None
+        if not self.run.means.desks:
+            for waits in pending.values():
+                self.run.emitter.emit(ApprovalRequested, waits)
+            return Paused(tuple(pending.values()))
+        slots: dict[int, Slot] = {}
+        for place, waits in pending.items():
+            limit = None if waits.expires_at is None else max(0.0, waits.expires_at - time.time())
+            slots[place] = self.run.slot(waits, partial(self._check, place), limit)
+        await self._wait_for_all(slots)
+        await self._write_down(())
+        return None
 
     async def _wait_for_all(self, slots: Mapping[int, Slot]) -> None:
         async def wait(place: int, slot: Slot) -> None:

@@ -145,6 +145,14 @@ class Batch:
         found = (r for i, r in self._running.items() if r.job.call.id == call_id and self._results[i] is None)
         return next(found, None)
 
+    def has_begun(self, index: int) -> bool:
+        """Whether a job's tool was called."""
+        return index in self._running
+
+    def is_over(self, index: int) -> bool:
+        """Whether a job has a result of its own."""
+        return self._results[index] is not None
+
     def place(self, job: Job) -> int:
         """Where a job of this batch stands in it."""
         return self._places[id(job)]

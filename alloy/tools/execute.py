@@ -188,7 +188,7 @@ class _Run:
         if job.settled is not None:
             return job.settled
         if tool is None:
-            return error_result(_unknown(call.name, self.known), Outcome.UNKNOWN_TOOL)
+            return unknown_tool(call.name, self.known)
         if call.parse_error is not None:
             return error_result(f"the arguments are no JSON object: {call.parse_error}", Outcome.INVALID)
         try:
@@ -297,10 +297,12 @@ def _stretches(jobs: Sequence[Job]) -> Iterator[list[int]]:
         yield stretch
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
-    if not known:
-        return f"there is no tool {name!r}; there are none"
-    return f"there is no tool {name!r}{closest_of(name, known) or '.'} The tools are: {', '.join(known)}"
+def unknown_tool(name: str, known: Sequence[str]) -> ToolResult:
+    """The result of a call of a tool that there is not."""
+    text = f"there is no tool {name!r}; there are none"
+    if known:
+        text = f"there is no tool {name!r}{closest_of(name, known) or '.'} The tools are: {', '.join(known)}"
+    return error_result(text, Outcome.UNKNOWN_TOOL)
 
 
 def _parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -142,10 +142,18 @@ def test_a_closed_batch_is_the_message_that_it_was() -> None:
 
 
 def test_the_first_result_of_a_call_counts() -> None:
-    recovered = told(BEGUN, SAID, ANSWERED, done(ONE, "first"), done(ONE, "second"))
+    started = CallStarted(run_id="r", call_id=ONE.id)
+    recovered = told(BEGUN, SAID, ANSWERED, started, done(ONE, "first"), done(ONE, "second"))
 
     assert recovered.run is not None
     assert recovered.run.calls[0].result().text == "first"
+
+
+def test_of_a_call_that_never_started_the_last_result_counts() -> None:
+    recovered = told(BEGUN, SAID, ANSWERED, done(ONE, "blocked"), done(ONE, "as a hook has it"))
+
+    assert recovered.run is not None
+    assert recovered.run.calls[0].result().text == "as a hook has it"
 
 
 def test_results_that_were_never_stored_have_the_same_id_each_time() -> None:
