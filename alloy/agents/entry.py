@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any
 
@@ -17,6 +17,7 @@ from alloy.llm.message import UserMessage
 from alloy.loop.agent import Agent, as_fields
 from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
+from alloy.loop.recovery import StoredRun
 from alloy.loop.result import Result, Status
 
 # A handler of any server works at the expense of whoever asked.
@@ -71,6 +72,8 @@ class Entry:
         asked_in: the context of the task that asks, until it is done.
         ends_by: by Trio's clock: until then it may wait for its turn.
         scope: of its run, once that is on.
+        stored: what its run had reached in an earlier process; None if it has not begun.
+        is_withdrawn: whoever asked gave up before it was accepted.
     """
 
     id: str
@@ -80,10 +83,18 @@ class Entry:
     asked_in: Context | None = None
     ends_by: float = math.inf
     scope: trio.CancelScope | None = None
+    stored: StoredRun | None = None
+    is_withdrawn: bool = False
     done: trio.Event = attrs.field(factory=trio.Event)
     _result: Result[Any] | None = None
+    _later: Callable[[], Result[Any]] | None = None  # makes the result when it is asked for
     _error: BaseException | None = None
     _died_with: otp.Ref | None = None
+
+    @property
+    def stored_run_id(self) -> str:
+        """The run that had begun in an earlier process; empty for none."""
+        return "" if self.stored is None else self.stored.begun.run_id
 
     @property
     def is_finished(self) -> bool:
@@ -93,6 +104,11 @@ class Entry:
     def finish(self, result: Result[Any]) -> None:
         """It has its result."""
         self._result = result
+        self.done.set()
+
+    def finish_later(self, make: Callable[[], Result[Any]]) -> None:
+        """It has had its result for long; who asks for it gets what `make` makes of what is stored."""
+        self._later = make
         self.done.set()
 
     def fail(self, error: BaseException) -> None:
@@ -118,5 +134,7 @@ class Entry:
             raise otp.ServerExited(self._died_with, reason) from cause
         if self._error is not None:
             raise self._error
-        assert self._result is not None
+        if self._result is None:
+            assert self._later is not None
+            self._result = self._later()
         return self._result

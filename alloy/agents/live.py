@@ -25,6 +25,7 @@ BACKOFF = otp.Backoff(base=0.5, cap=30.0)
 
 _OPTIONS = (
     "session_id",
+    "store",
     "deps",
     "http",
     "max_pending",
@@ -48,10 +49,12 @@ def agent_child(
         agent: whom to bring to life.
         id: of the child, unique under its supervisor; by default the agent's name.
         restart: when the server is started again: `"transient"`, `"permanent"` or `"temporary"`.
-        options: `session_id`; `deps` for the tools; `http` to share connections; `max_pending` requests that may
-            wait (16); `keep_results` that can be asked for later (256); `pubsub` to publish results and events on
-            `agent:<session_id>:responses` and `:events`; `subscribe` to topics whose texts are prompts;
-            `on_shutdown(session)`; `drain` seconds for the run that is on when the server is stopped (25);
+        options: `session_id`; `store`, an open one, where the session is kept: what is accepted, said and decided
+            outlives the program, and whoever brings the session to life next goes on with it; `deps` for the tools;
+            `http` to share connections; `max_pending` requests that may wait (16); `keep_results` that can be asked
+            for later (256); `pubsub` to publish results and events on `agent:<session_id>:responses` and `:events`;
+            `subscribe` to topics whose texts are prompts; `on_shutdown(session)`; `drain` seconds for the run that is
+            on when the server is stopped (25);
             a `budget` that all its runs draw from.
 
     Raises:

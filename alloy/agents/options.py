@@ -11,6 +11,7 @@ from alloy.api import SharedHTTP
 from alloy.llm.budget import Budget, as_budget
 from alloy.loop.delegate import Chats
 from alloy.loop.emitter import Tape
+from alloy.loop.journal import Store
 from alloy.loop.session import Session
 from alloy.tools import Executor
 
@@ -20,6 +21,7 @@ class Options:
     """How an agent is to live.
 
     Attributes:
+        store: where its session is kept; None to keep it for as long as its child spec lives.
         deps: for its tools.
         http: connections shared with others; without it the server opens its own at its first request.
         max_pending: how many requests may wait behind the one that is worked on.
@@ -29,9 +31,11 @@ class Options:
         on_shutdown: called with the session when the server ends in good order.
         drain: seconds that a run may go on after the server was told to stop.
         budget: what all its runs together may spend.
+        until_idle: it ends once nothing waits.
         executor, members, shared, tapes: of the team.
     """
 
+    store: Store | None = None
     deps: object = None
     http: SharedHTTP | None = None
     max_pending: int = 16
@@ -41,6 +45,7 @@ class Options:
     on_shutdown: Callable[[Session], object] | None = None
     drain: float = 25.0
     budget: Budget | None = None
+    until_idle: bool = False
     executor: Executor | None = None
     members: Mapping[str, Chats] = attrs.field(factory=dict)
     shared: object | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
@@ -34,6 +35,7 @@ from alloy.agents.requests import (
     StopIntake,
     Submit,
 )
+from alloy.agents.restoring import accepted, restore
 from alloy.agents.session_state import SessionState
 from alloy.agents.slot import RunSlot
 from alloy.llm.budget import current_budget
@@ -42,8 +44,12 @@ from alloy.llm.fallback import name_of
 from alloy.llm.message import Message, UserMessage, as_user_message, mint
 from alloy.loop.errors import UnknownRequest
 from alloy.loop.events import Event
+from alloy.loop.journal import Store
+from alloy.loop.ledger import Ledger, open_ledger
 from alloy.loop.means import connect_all
 from alloy.loop.middleware import Halt, Hooks
+from alloy.loop.recorder import SETTLE
+from alloy.loop.records import Accepted, HistoryGiven, ModelChanged, Withdrawn
 from alloy.loop.result import Status
 from alloy.loop.session import Session
 
@@ -61,6 +67,7 @@ class AgentServer(otp.Server):
         self.options = options
         self._slot = RunSlot(state, options)
         self._born = trio.current_time()
+        self._not_open: Exception | None = None  # why the session could not be opened
 
     def format_status(self) -> object:
         """Nothing of what was said, nor any key."""
@@ -80,6 +87,12 @@ class AgentServer(otp.Server):
         self._slot.budget = current_budget.get()
         state.up(me, parent.ref if parent is not None else None)
         await connect_all(self._slot.connections, state.agent.models)
+        if options.store is not None:
+            is_open = trio.Event()
+            self.start_soon(self._hold_session, options.store, is_open)
+            await is_open.wait()
+            if self._not_open is not None:
+                raise self._not_open
         halt = await Hooks(state.agent.middleware).session_start(state.session())
         if isinstance(halt, Halt):
             raise otp.Stop(otp.Shutdown(f"session_start halted: {halt.reason}"))
@@ -90,6 +103,41 @@ class AgentServer(otp.Server):
             if not any(isinstance(watcher, _Publisher) for watcher in state.tape.watchers):
                 state.tape.add(publisher)
         self._slot.take_up_work(self)
+
+    async def _hold_session(self, store: Store, is_open: trio.Event) -> None:
+        """Drive the session for as long as the server lives, and a little longer: until its run has told its end."""
+        state = self.state
+        async with AsyncExitStack() as opened:
+            try:
+                ledger = await opened.enter_async_context(open_ledger(store, state.id))
+                await restore(state, ledger, self._slot.connections)
+            except Exception as error:  # it is that of `init`, which waits for this
+                self._not_open = error
+                return
+            finally:
+                is_open.set()
+            state.ledger = ledger
+            try:
+                while True:
+                    await state.noted.wait()
+                    await self._write_notes(ledger)
+            finally:
+                with trio.move_on_after(self.options.drain + SETTLE, shield=True):
+                    await self._slot.idle.wait()
+                    if ledger.broken is None:
+                        await self._write_notes(ledger)
+                state.ledger = None
+
+    async def _write_notes(self, ledger: Ledger) -> None:
+        """Write what was done in tasks that cannot wait for it."""
+        state = self.state
+        state.noted = trio.Event()
+        notes, state.notes = state.notes, []
+        try:
+            await ledger.append(*notes)
+        except BaseException:
+            state.notes = notes + state.notes
+            raise
 
     async def terminate(self, reason: otp.ExitReason) -> None:
         """End in good order: hooks, `on_shutdown`, connections."""
@@ -114,7 +162,7 @@ class AgentServer(otp.Server):
             return
         try:
             prompt = as_user_message(message)
-            self._accept(Entry(id=mint("req"), prompt=prompt, options=PerRun()))
+            await self._accept(Entry(id=mint("req"), prompt=prompt, options=PerRun()))
         except (ValueError, Busy, QueueFull, otp.ServerExited) as error:
             _log.warning("agent %r does not take up a message of its topics: %s", self.state.agent.name, error)
 
@@ -130,11 +178,11 @@ class AgentServer(otp.Server):
         state = self.state
         match request:
             case Submit(entry):
-                return self._accept(entry)
+                return await self._accept(entry)
             case Say():
-                return self._hear(request)
+                return await self._hear(request)
             case Cancel(request_id):
-                return self._cancel(request_id)
+                return await self._cancel(request_id)
             case CancelTool(call_id):
                 return state.cancel_tool(call_id)
             case GetPending():
@@ -150,8 +198,7 @@ class AgentServer(otp.Server):
             case Export():
                 return state.session()
             case Reset():
-                self._refuse_while_busy("reset")
-                state.messages = ()
+                await self._reset()
             case SetModel():
                 await self._set_model(request)
             case StopIntake():
@@ -160,13 +207,24 @@ class AgentServer(otp.Server):
                 raise TypeError(f"an agent server takes no {request!r}")
         return None
 
+    async def _reset(self) -> None:
+        """The session begins anew; what was before stays in the store, on another branch."""
+        self._refuse_while_busy("reset")
+        if (ledger := self.state.ledger) is not None:
+            changed = [ModelChanged(model=self.state.model_set)] if self.state.model_set else []
+            await ledger.append(HistoryGiven(messages=()), *changed, parent=None)
+        self.state.messages = ()
+
     async def _set_model(self, request: SetModel) -> None:
         """Only a model that can be asked: a wrong name fails here, and not in the next run."""
         self._refuse_while_busy("set_model")
         agent = self.state.agent.evolve(model=request.model)
         await connect_all(self._slot.connections, agent.models)
         self._refuse_while_busy("set_model")
-        self.state.agent = agent
+        names = ", ".join(map(name_of, agent.models))
+        if (ledger := self.state.ledger) is not None:
+            await ledger.append(ModelChanged(model=names))
+        self.state.agent, self.state.model_set = agent, names
 
     def _refuse_while_busy(self, what: str) -> None:
         if (current := self.state.current) is not None:
@@ -200,9 +258,9 @@ class AgentServer(otp.Server):
 
     # What is asked.
 
-    def _accept(self, entry: Entry) -> str:
-        state = self.state
-        if entry.id in state.entries:
+    async def _accept(self, entry: Entry) -> str:
+        state, ledger = self.state, self.state.ledger
+        if entry.id in state.entries or (ledger is not None and entry.id in ledger.was.requests):
             return entry.id  # the same request again
         if self._slot.draining_since is not None:
             raise otp.ServerExited(otp.self_(), otp.Shutdown("draining"))
@@ -212,18 +270,29 @@ class AgentServer(otp.Server):
                     f"the run of request {state.current.id!r} is on, and none may wait", request_id=state.current.id
                 )
             raise QueueFull(f"{len(state.queue)} requests wait already", limit=self.options.max_pending)
+        if ledger is not None and entry.prompt is not None:
+            await ledger.append(accepted(entry))
+            if entry.is_withdrawn:  # meanwhile
+                await ledger.append(Withdrawn(ids=(entry.id,)))
+                return entry.id
         state.accept(entry)
         self._slot.take_up_work(self)
         return entry.id
 
-    def _hear(self, said: Say) -> str:
-        state = self.state
-        if state.current is None:
-            return self._accept(said.entry)
+    async def _hear(self, said: Say) -> str:
+        state, ledger = self.state, self.state.ledger
+        if (current := state.current) is None:
+            return await self._accept(said.entry)
+        if ledger is not None:
+            await ledger.append(Accepted(message=said.message, how=said.how))
+            if state.current is not current:  # the run has ended meanwhile
+                await self._slot.requeue_in(ledger, [said.message])
+                self._slot.take_up_work(self)
+                return state.queue[0].id
         (state.steering if said.how == _STEERED else state.follow_ups).append(said.message)
-        return state.current.id
+        return current.id
 
-    def _cancel(self, request_id: str | None) -> tuple[Message, ...]:
+    async def _cancel(self, request_id: str | None) -> tuple[Message, ...]:
         state = self.state
         if request_id is None and state.current is None:
             raise UnknownRequest("no run is on; there is nothing to cancel")
@@ -235,6 +304,8 @@ class AgentServer(otp.Server):
             unsent = (*state.steering, *state.follow_ups)
             state.steering.clear()
             state.follow_ups.clear()
+            if state.ledger is not None and unsent:
+                await state.ledger.append(Withdrawn(ids=tuple(message.id for message in unsent)))
             if entry.scope is not None:
                 entry.scope.cancel(reason="AgentRef.cancel()")
             return unsent

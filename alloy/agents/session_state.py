@@ -25,6 +25,8 @@ from alloy.loop.agent import Agent
 from alloy.loop.approval import Desk
 from alloy.loop.emitter import Tape
 from alloy.loop.errors import UnknownRequest
+from alloy.loop.ledger import Ledger
+from alloy.loop.records import Record, RunEnded
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
@@ -37,6 +39,7 @@ class SessionState:
 
     Attributes:
         agent: as it is now; `set_model` changes it.
+        model_set: the names of the models that `set_model` has set; empty if it never has.
         queue: accepted requests that wait, in order.
         current: the request that is worked on.
         run: its run, once that has begun.
@@ -51,6 +54,8 @@ class SessionState:
         heir: with whose end, while somebody waits, it is over.
         waits_for: the agents that the current run waits for, and how often.
         desk: what the current run, and those that work for it, need decided.
+        ledger: where all this is written down, while a server is up that does.
+        notes: what is still to be written there, and the event that tells of it.
         runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
     """
 
@@ -58,6 +63,7 @@ class SessionState:
     id: str
     keep_results: int
     restart: otp.Restart
+    model_set: str = ""
     messages: tuple[Message, ...] = ()
     usage: Usage = attrs.field(factory=Usage)
     created_at: float = attrs.field(factory=time.time)
@@ -82,6 +88,9 @@ class SessionState:
     last_error: str | None = None
     waits_for: dict[SessionState, int] = attrs.field(factory=dict)
     desk: Desk = attrs.field(factory=Desk)
+    ledger: Ledger | None = None
+    notes: list[Record] = attrs.field(factory=list)
+    noted: trio.Event = attrs.field(factory=trio.Event)
     runs_end_by: float = math.inf
 
     # The inbox of the run under way.
@@ -171,6 +180,7 @@ class SessionState:
 
     def withdraw(self, entry: Entry) -> None:
         """Whoever asked is not interested any more: take the request out, or stop its run."""
+        entry.is_withdrawn = True
         if entry in self.queue:
             self.take_out(entry, Status.CANCELLED)
         elif entry.scope is not None:
@@ -179,6 +189,9 @@ class SessionState:
     def take_out(self, entry: Entry, status: Status) -> None:
         """A request that waits will never run; this is how it ends."""
         self.queue.remove(entry)
+        if self.ledger is not None and (entry.prompt is not None or entry.stored is not None):
+            self.notes.append(RunEnded(run_id=entry.stored_run_id, status=str(status), request_id=entry.id))
+            self.noted.set()
         messages, agent = self.history(), self.agent.name
         entry.finish(Result(status=status, messages=messages, agent=agent, session_id=self.id, request_id=entry.id))
         self.settle(entry)

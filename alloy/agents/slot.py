@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,14 +14,17 @@ import trio
 from alloy import otp
 from alloy.agents.entry import Entry, PerRun
 from alloy.agents.options import Options
+from alloy.agents.restoring import requests_of, waiting
 from alloy.agents.run_graph import serving
 from alloy.agents.session_state import SessionState
 from alloy.api import Connections
 from alloy.llm.budget import Budget, current_budget, together
 from alloy.llm.errors import AuthError
-from alloy.llm.message import mint
+from alloy.llm.message import UserMessage, mint
 from alloy.loop.emitter import Tape
+from alloy.loop.ledger import Ledger
 from alloy.loop.means import Means
+from alloy.loop.records import Accepted, RunBegun, RunEnded
 from alloy.loop.result import Result
 from alloy.loop.turn import Run
 from alloy.otp.process import Process
@@ -39,6 +43,7 @@ class RunSlot:
         connections: to the agent's models; whoever has the slot closes them.
         budget: what is around the server; None if nothing is.
         draining_since: when the slot was told to take nothing more up from outside; None before.
+        idle: set while nothing is being served.
     """
 
     def __init__(self, state: SessionState, options: Options) -> None:
@@ -48,6 +53,8 @@ class RunSlot:
         self.budget: Budget | None = None
         self.draining_since: float | None = None
         self._is_working = False
+        self.idle = trio.Event()
+        self.idle.set()
         self._cut_at = math.inf  # when a run is told to stop
 
     @cached_property
@@ -63,6 +70,7 @@ class RunSlot:
         """Begin to serve what waits, if there is any and it is not being served."""
         if self.state.queue and not self._is_working:
             self._is_working = True
+            self.idle = trio.Event()
             server.start_soon(self._work, grace=self.begin_drain)
 
     def begin_drain(self) -> float:
@@ -83,6 +91,9 @@ class RunSlot:
                 await self._serve_next(me)
         finally:
             self._is_working = False
+            self.idle.set()
+        if self.options.until_idle:
+            raise otp.Stop(otp.Normal())
 
     async def _serve_next(self, me: otp.Ref) -> None:
         """Serve one request to its end; whatever happens, nobody is left waiting for it."""
@@ -97,7 +108,10 @@ class RunSlot:
             self._report_drain(entry)
             state.settle(entry)
             state.current = None
-            self._requeue_unsent()
+            if state.ledger is None:
+                self._requeue_unsent()
+        if state.ledger is not None and (unsent := [*state.steering, *state.follow_ups]):
+            await self.requeue_in(state.ledger, unsent)
 
     def _is_cut(self, entry: Entry, process: Process | None) -> bool:
         """Whether the run of a request has been told to stop, by whomever."""
@@ -119,6 +133,8 @@ class RunSlot:
         except Exception as error:
             if (result := getattr(error, "result", None)) is None:
                 raise
+            if state.ledger is not None:
+                await state.ledger.append(_failed(entry, error))
             self._conclude(entry, result)
             return
         state.run = run
@@ -128,6 +144,8 @@ class RunSlot:
             state.absorb(run.snapshot())
             raise
         state.absorb(result)
+        if state.ledger is not None and state.ledger.broken is not None:
+            raise state.ledger.broken
         self._conclude(entry, result)
 
     async def _prepare(self, entry: Entry) -> Run:
@@ -142,7 +160,12 @@ class RunSlot:
             shared=options.shared,
             desks=tuple(dict.fromkeys((state.desk, *(caller.desks if caller else ())))),
             inherited=caller.inherited if caller else (),
+            ledger=state.ledger,
         )
+        path = (*caller.agent_path, agent.name) if caller else (agent.name,)
+        begun: RunBegun | None = None
+        if state.ledger is not None:
+            begun = RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path, request_id=entry.id)
         return await Run.prepare(
             agent,
             entry.prompt,
@@ -151,12 +174,14 @@ class RunSlot:
             history=state.messages,
             deps=entry.options.deps if entry.options.has_deps else options.deps,
             session_id=state.id,
-            agent_path=(*caller.agent_path, agent.name) if caller else (agent.name,),
+            agent_path=path,
             parent_call_id=caller.call_id if caller else None,
             inbox=state,
             asked_in=entry.asked_in,
             owns_session=False,
-            only_compacts=entry.prompt is None,
+            only_compacts=entry.prompt is None and entry.stored is None,
+            begun=begun,
+            stored=entry.stored,
         )
 
     def _conclude(self, entry: Entry, result: Result[Any]) -> None:
@@ -180,6 +205,18 @@ class RunSlot:
             args = (self.state.agent.name, self.state.id, entry.id, how, seconds)
             _log.info("agent %r was stopped: session %s, request %s: %s after %.1f s", *args)
 
+    async def requeue_in(self, ledger: Ledger, unsent: Sequence[UserMessage]) -> None:
+        """What was said to a run that ended without it becomes requests of its own, which are written down first."""
+        state = self.state
+        records = requests_of(unsent)
+        await ledger.append(*records)
+        for message in unsent:
+            said = state.steering if message in state.steering else state.follow_ups
+            if message in said:
+                said.remove(message)
+        entries = [waiting(state, record) for record in records if isinstance(record, Accepted)]
+        state.queue[:0] = entries
+
     def _requeue_unsent(self) -> None:
         """What was said to a run that ended without it becomes requests of its own, before all others."""
         state = self.state
@@ -189,3 +226,9 @@ class RunSlot:
             state.queue.insert(0, entry)
         state.steering.clear()
         state.follow_ups.clear()
+
+
+def _failed(entry: Entry, error: Exception) -> RunEnded:
+    """The end of a request whose run could not begin."""
+    told = {"type": type(error).__name__, "message": str(error)}
+    return RunEnded(run_id=entry.stored_run_id, status="error", request_id=entry.id, error=told)

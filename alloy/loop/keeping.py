@@ -83,6 +83,11 @@ class Keeping:
             case _:
                 pass
 
+    def spent_but_for(self, root: str) -> Usage:
+        """What all runs have used but this one and those that work for it."""
+        others = (used for run_id, used in self.usage.items() if run_id != root and not self._works_for(run_id, root))
+        return sum(others, self.spent)
+
     def _spend(self, run_id: str, usage: Usage) -> None:
         self.usage[run_id] = self.usage.get(run_id, Usage()) + usage
 

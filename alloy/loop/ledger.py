@@ -13,8 +13,8 @@ from alloy.llm.message import Message, UserMessage
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Expired, Fate, Pending
 from alloy.loop.compaction import View, with_view
 from alloy.loop.errors import StoreError
-from alloy.loop.journal import Entry, Journal, Store
-from alloy.loop.records import CallPending, CompactionDone, Decided, Record
+from alloy.loop.journal import HEAD, Entry, Journal, Store
+from alloy.loop.records import Accepted, CallPending, CompactionDone, Decided, Record
 from alloy.loop.recovery import Recovered, StoredCall, StoredRun, fold
 
 
@@ -37,7 +37,7 @@ class Ledger:
     _found: set[str] = attrs.field(factory=set, init=False)  # former runs that were gone on with
     _numbers: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)  # of the runs of each call
 
-    async def append(self, *records: Record) -> tuple[Entry, ...]:
+    async def append(self, *records: Record, parent: str | None = HEAD) -> tuple[Entry, ...]:
         """Commit records, all or none.
 
         Raises:
@@ -46,10 +46,16 @@ class Ledger:
         if self.broken is not None:
             raise self.broken
         try:
-            return await self.journal.append(*records)
+            return await self.journal.append(*records, parent=parent)
         except StoreError as error:
             self.broken = error
             raise
+
+    def options(self, request_id: str) -> Mapping[str, JSON]:
+        """What a request may have other than its agent."""
+        records = (made.record for made in reversed(self.journal.entries))
+        found = (r for r in records if isinstance(r, Accepted) and r.how == "request" and r.request_id == request_id)
+        return next((record.options for record in found), {})
 
     def find(self, run_id: str, call_id: str, agent: str, prompt: UserMessage) -> StoredRun | None:
         """The run that worked for a call before, for this agent and prompt; each is found once."""

@@ -136,6 +136,7 @@ class Recovered:
         inputs: what was said to a run and is not yet part of it, in order.
         requests: those that have their outcome, by id, in the order of their ends.
         usage: of all runs.
+        spent: the same, but for the root run under way and those that work for it.
         labels: entry ids by label.
         updated_at: UNIX seconds of the last entry; None if there are none.
     """
@@ -150,6 +151,7 @@ class Recovered:
     inputs: tuple[Accepted, ...] = ()
     requests: Mapping[str, RunEnded] = attrs.field(factory=dict)
     usage: Usage = attrs.field(factory=Usage)
+    spent: Usage = attrs.field(factory=Usage)
     metadata: Mapping[str, JSON] = attrs.field(factory=dict)
     labels: Mapping[str, str] = attrs.field(factory=dict)
     updated_at: float | None = None
@@ -207,6 +209,7 @@ def fold(entries: Sequence[Entry]) -> Recovered:
         inputs=tuple(keeping.inputs.values()),
         requests=keeping.requests,
         usage=sum(keeping.usage.values(), keeping.spent),
+        spent=keeping.spent_but_for(root.begun.run_id if root is not None else ""),
         metadata=keeping.metadata,
         labels=keeping.labels,
         updated_at=entries[-1].at if entries else None,

@@ -124,11 +124,12 @@ class Run:
             begun = stored.begun
             state = resumed(agent, stored, means.ledger.was, session_id=session_id, deps=deps, budget=budget)
         else:
-            begun = begun or RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path)
+            if begun is None and means.ledger is not None:
+                begun = RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path)
             state = State.begin(
                 agent,
                 history,
-                run_id=begun.run_id,
+                run_id=mint("run") if begun is None else begun.run_id,
                 session_id=session_id,
                 agent_path=path,
                 deps=deps,
@@ -141,7 +142,7 @@ class Run:
             error.result = state.result(End(status=Status.ERROR, error=error))
             raise
         emitter = Emitter(run_id=state.run_id, agent_path=path, tapes=tapes, parent_call_id=parent_call_id)
-        recorder = None if means.ledger is None else Recorder(means.ledger, state, begun)
+        recorder = None if means.ledger is None or begun is None else Recorder(means.ledger, state, begun)
         if recorder is not None and stored is not None:
             recorder.go_on(stored.calls)
         elif recorder is not None:
@@ -294,6 +295,8 @@ class Run:
         last = state.messages[-1] if state.messages else None
         if not isinstance(last, AssistantMessage):
             return None
+        if not stored.messages:  # all it had to do was to have the history shown in short
+            return End(status=Status.COMPLETED)
         self.context.emitter.turn = state.turn
         state.tools, _ = offered(self.context)
         if stored.calls:

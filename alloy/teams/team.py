@@ -23,6 +23,7 @@ from alloy.loop.agent import Agent
 from alloy.loop.delegate import told
 from alloy.loop.emitter import Tape
 from alloy.loop.errors import unknown_member
+from alloy.loop.journal import Store
 from alloy.loop.result import Result, Status
 from alloy.loop.session import Session
 from alloy.teams.member import Member
@@ -51,6 +52,7 @@ class Team(Mapping[str, AgentRef[Any]]):
         strategy: which members are restarted together.
         restart: when a member's server is started again.
         shared: the blackboard; a new dict if not given.
+        store: an open one, where the members' sessions are kept, each as `<name of the team>/<member>`; needs a name.
         http: connections to share with others; otherwise the team has its own.
         pubsub: where results and events of all members are published.
         deps: for the members' tools.
@@ -73,6 +75,7 @@ class Team(Mapping[str, AgentRef[Any]]):
         strategy: Literal["one_for_one", "rest_for_one", "one_for_all"] = "one_for_one",
         restart: str | otp.Restart = "transient",
         shared: Any = None,
+        store: Store | None = None,
         http: SharedHTTP | None = None,
         pubsub: otp.PubSub | None = None,
         deps: object = None,
@@ -85,12 +88,14 @@ class Team(Mapping[str, AgentRef[Any]]):
                 raise TypeError(f"unknown option {option!r}{closest_of(option, _MEMBER_OPTIONS)}")
         for key, agent in members.items():
             _check_member(key, agent)
+        if store is not None and not name:
+            raise ValueError("a team with a store needs a name, by which its sessions are found again")
         self.name: str = name or mint("team")
         self.shared: Any = {} if shared is None else shared
         self._strategy = otp.Strategy(strategy)
         self._restart = otp.Restart(restart)
         self._given_http = self._http = http
-        self._given = {"pubsub": pubsub, "deps": deps, **options}
+        self._given = {"store": store, "pubsub": pubsub, "deps": deps, **options}
         self._max_restarts = max_restarts
         self._max_seconds = max_seconds
         self._tape = Tape()
