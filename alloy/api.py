@@ -60,9 +60,11 @@ def model(
 
     Raises:
         ValueError: `spec` is not `"vendor:model"`, or the vendor is not known.
-        TypeError: there is no such profile field.
+        TypeError: there is no such profile field, or `spec` is no text.
         MissingKey: there is no key for the vendor.
     """
+    if not isinstance(spec, str):
+        raise TypeError(f"model() takes 'vendor:model', got {spec!r}; a Model needs no more making")
     vendor, _, name = spec.partition(":")
     if vendor == "scripted":
         if name not in SCRIPTS:
@@ -351,11 +353,20 @@ class Connections:
     """
 
     def __init__(self, http: HTTP | None = None) -> None:
+        if http is not None:
+            from alloy.providers.http import HTTP
+
+            if not isinstance(http, HTTP):
+                raise TypeError(f"http must be an HTTP, entered by `async with`, got {http!r}")
         self._http = http
         self._opened: AsyncExitStack | None = None
         self.limiter: Limiter = Limiter() if http is None else http.limiter
 
     async def __aenter__(self) -> Self:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "alloy runs on Trio, and no Trio loop runs here; use trio.run(…), or alloy.run_sync(…) in a thread"
+            )
         return self
 
     async def __aexit__(

@@ -1,16 +1,18 @@
-"""The root of every error of alloy, the one place where exception groups end, and the hint at what was meant."""
+"""The root of every error of alloy, the one place where exception groups end, and hints at what was meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
     from alloy.loop.result import Result
+
+T = TypeVar("T")
 
 
 class AlloyError(Exception):
@@ -74,3 +76,14 @@ def closest_of(name: str, known: Iterable[str]) -> str:
     """The question whether the closest of these names was meant; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def items_of(name: str, given: Iterable[T], what: str) -> tuple[T, ...]:
+    """Return several things that a caller gave, as a tuple.
+
+    Raises:
+        TypeError: they are no sequence, or a text, which would be taken for its letters.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a sequence of {what}, got {given!r:.200}")
+    return tuple(given)

@@ -93,6 +93,8 @@ class Whole:
             if isinstance(message, AssistantMessage) and (calls := message.tool_calls):
                 self._open_calls = calls
                 self.call_ids.update(call.id for call in calls)
+            elif not isinstance(message, AssistantMessage | UserMessage):
+                raise TypeError(f"a history is made of messages, got {message!r:.200}")
             if message.content:
                 self._messages.append(message)
 

@@ -35,6 +35,7 @@ class Settings:
 
     Raises:
         ValueError: a value is out of its bounds.
+        TypeError: a value is no number.
     """
 
     max_output_tokens: int | None = None
@@ -47,6 +48,9 @@ class Settings:
     vendor: Mapping[str, JSON] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        for name in ("max_output_tokens", "temperature"):
+            if not isinstance(value := getattr(self, name), int | float | None):
+                raise TypeError(f"{name} must be a number, or None, got {value!r}")
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
             raise ValueError(f"max_output_tokens must be 1 or more, got {self.max_output_tokens!r}")
         if self.temperature is not None and self.temperature < 0:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import is_
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from alloy.errors import items_of
 from alloy.llm.message import Message
 
 T = TypeVar("T")
@@ -156,4 +157,4 @@ def growing(kept: dict[Hashable, Any], empty: Callable[[], S]) -> Growing[S]:
 
 def as_messages(value: Iterable[Message]) -> tuple[Message, ...]:
     """A tuple of these messages; one that is a tuple already stays what it is."""
-    return value if isinstance(value, tuple) else tuple(value)
+    return value if isinstance(value, tuple) else items_of("history", value, "messages, such as Result.messages")

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import attrs
 
-from alloy.errors import closest_of
+from alloy.errors import closest_of, items_of
 from alloy.llm.driver import Retry
 from alloy.llm.provider import Model
 from alloy.llm.request import Settings
@@ -41,6 +41,7 @@ class Limits:
 
     Raises:
         ValueError: a value is out of its bounds.
+        TypeError: a value is no number.
     """
 
     max_turns: int = 25
@@ -50,6 +51,10 @@ class Limits:
     wrap_up: bool = False
 
     def __attrs_post_init__(self) -> None:
+        for name in ("max_turns", "max_tool_calls", "parallel_tools"):
+            value = getattr(self, name)
+            if not isinstance(value, int) and not (value is None and name == "max_tool_calls"):
+                raise TypeError(f"{name} must be an int, got {value!r}")
         if self.max_turns < 0:
             raise ValueError(f"max_turns must be 0 or more, got {self.max_turns!r}")
         if self.max_tool_calls is not None and self.max_tool_calls < 0:
@@ -65,7 +70,7 @@ def _model(value: Models) -> str | Model | tuple[str | Model, ...]:
 
 
 def _middleware(value: Iterable[Middleware]) -> tuple[Middleware, ...]:
-    return tuple(value)
+    return items_of("middleware", value, "instances of Middleware")
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +129,12 @@ class Agent(Generic[Out]):
         ):
             if not isinstance(value := getattr(self, field), kind):
                 raise TypeError(f"{field} must be a {kind.__name__}, got {value!r}")
+        if not (self.system_prompt is None or isinstance(self.system_prompt, str) or callable(self.system_prompt)):
+            raise TypeError(f"system_prompt must be a str, a function of the run, or None, got {self.system_prompt!r}")
+        if not isinstance(self.working_directory, str | os.PathLike):
+            raise TypeError(f"working_directory must be a path, got {self.working_directory!r}")
+        if not isinstance(self.discover, bool):
+            items_of("discover", self.discover, "folders, or True or False")
         for model in self.models:
             if not isinstance(model, str | Model):
                 raise TypeError(f"model must be 'vendor:model' or a Model, or a sequence of these, got {model!r}")

@@ -131,7 +131,9 @@ def output_tool(tp: Any) -> Tool:
     try:
         made = tool_of_type(tp, name=OUTPUT_TOOL, description=_DESCRIPTION, function=_accept)
     except TypeError as error:
-        raise TypeError(f"output: {error}") from error
+        raise TypeError(
+            f"output: {error}; give an attrs class, a dataclass, a TypedDict, or an alloy.Form of another type"
+        ) from error
     return attrs.evolve(made, replay="safe")  # it does nothing that could be done twice
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from alloy.errors import items_of
 from alloy.loop.errors import HookError
 from alloy.loop.state import RunInfo
 from alloy.tools import Tool, as_tools
@@ -23,7 +24,7 @@ def as_offers(given: Iterable[Tool | Callable[..., Any]]) -> tuple[Offer, ...]:
         ValueError: two tools have one name.
         TypeError: something is neither.
     """
-    given = tuple(given)
+    given = items_of("tools", given, "tools, functions and toolsets")
     fixed = iter(as_tools(item for item in given if not is_toolset(item)))
     return tuple(item if is_toolset(item) else next(fixed) for item in given)
 
@@ -97,6 +98,7 @@ def _asked(toolset: Toolset, run: RunInfo) -> tuple[Tool, ...]:
         return as_tools(given)
     except (TypeError, ValueError) as error:
         raise HookError(
-            f"toolset {name!r} returned {given!r}: {error}; if it is meant to be a tool, give its parameter a type",
+            f"toolset {name!r} returned {given!r:.200}: {error}; "
+            "if it is meant to be a tool, give its parameter a type",
             hook=_HOOK,
         ) from error

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 import attrs
 
@@ -26,6 +26,10 @@ class Restart(StrEnum):
     TRANSIENT = "transient"
     TEMPORARY = "temporary"
 
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"restart must be one of {', '.join(cls)}, got {value!r}")
+
     def wants_after(self, reason: ExitReason) -> bool:
         """Permanent: after every end; transient: after an abnormal one; temporary: never."""
         return self is Restart.PERMANENT or (self is Restart.TRANSIENT and is_abnormal(reason))
@@ -37,6 +41,10 @@ class Strategy(StrEnum):
     ONE_FOR_ONE = "one_for_one"
     ONE_FOR_ALL = "one_for_all"
     REST_FOR_ONE = "rest_for_one"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"strategy must be one of {', '.join(cls)}, got {value!r}")
 
     def affected(self, ids: Sequence[Hashable], id: Hashable) -> Sequence[Hashable]:
         """The ids, in start order, that a restart of `id` stops (backwards) and starts (forwards)."""

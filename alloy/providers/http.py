@@ -60,6 +60,9 @@ class HTTP:
         verify: bool | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        for name, value, kind in (("limiter", limiter, Limiter | None), ("timeouts", timeouts, Timeouts)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {name.capitalize()}, got {value!r}")
         self.limiter: Limiter = limiter or Limiter()
         self.timeouts = timeouts
         self._proxy = None if proxy is None else _proxy(proxy)

@@ -16,7 +16,7 @@ from alloy.agents import AgentRef, Subscription
 from alloy.agents.backlog import Backlog
 from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect, leave
 from alloy.api import SharedHTTP, open_http
-from alloy.errors import AlloyError, closest_of
+from alloy.errors import AlloyError, closest_of, items_of
 from alloy.llm.message import Prompt, mint
 from alloy.llm.usage import Usage
 from alloy.loop.agent import Agent
@@ -86,6 +86,8 @@ class Team(Mapping[str, AgentRef[Any]]):
         for option in options:
             if option not in _MEMBER_OPTIONS:
                 raise TypeError(f"unknown option {option!r}{closest_of(option, _MEMBER_OPTIONS)}")
+        if not isinstance(members, Mapping):
+            raise TypeError(f"members must map names to agents, got {members!r:.200}")
         for key, agent in members.items():
             _check_member(key, agent)
         if store is not None and not name:
@@ -197,6 +199,10 @@ class Team(Mapping[str, AgentRef[Any]]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def _working(self, name: str) -> AgentRef[Any]:
+        self._running()  # else nobody would ever answer
+        return self[name]
+
     @property
     def names(self) -> tuple[str, ...]:
         """The members' names, in the order in which they joined."""
@@ -218,7 +224,7 @@ class Team(Mapping[str, AgentRef[Any]]):
             UnknownMember: there is none of this name.
             AlloyError: as `AgentRef.chat`.
         """
-        return await self[name].chat(prompt, timeout=timeout, **options)
+        return await self._working(name).chat(prompt, timeout=timeout, **options)
 
     async def broadcast(self, prompt: Prompt, *, to: Sequence[str] | None = None) -> dict[str, Result[Any]]:
         """Have all members, or those of `to`, work on a prompt at once: a result of each by name, none missing.
@@ -228,7 +234,8 @@ class Team(Mapping[str, AgentRef[Any]]):
         Raises:
             UnknownMember: there is none of a name in `to`.
         """
-        refs = {name: self[name] for name in (self.names if to is None else to)}
+        names = self.names if to is None else items_of("to", to, "members' names")
+        refs = {name: self._working(name) for name in names}
         results: dict[str, Result[Any]] = {}
 
         async def ask(name: str, ref: AgentRef[Any]) -> None:
@@ -254,9 +261,10 @@ class Team(Mapping[str, AgentRef[Any]]):
             UnknownMember: there is none of one of the names; nothing was done then.
             AlloyError: a member's run ended in an error.
         """
-        if not names:
+        refs = [self._working(name) for name in items_of("names", names, "members' names")]
+        if not refs:
             raise ValueError("handoff needs the name of one member at least")
-        first, *others = [self[name] for name in names]
+        first, *others = refs
         result = await first.chat(prompt)
         for ref in others:
             if result.status is not Status.COMPLETED:

@@ -35,6 +35,14 @@ class ScriptedModel(Script):
     """
 
     def __init__(self, *steps: Step, name: str = "scripted", loop: bool = False) -> None:
+        for step in steps:
+            if isinstance(step, str) or not (
+                callable(step) or isinstance(step, Says | Calls | Fails | Hangs | Cuts | Sequence)
+            ):
+                raise TypeError(
+                    "a step is what says(…), calls(…) and their like make, or a list of these, "
+                    f"or a function of the request, got {step!r}"
+                )
         super().__init__(name, self._next)
         self.requests: list[Request] = []
         self._steps = steps

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args, overloa
 
 import attrs
 
+from alloy.errors import closest_of
 from alloy.llm.content import JSON
 from alloy.tools.schema import arguments_of, read, schema
 from alloy.tools.shapes import Shape
@@ -151,6 +152,9 @@ def tool(
 
 
 def _make(function: Callable[..., Any], options: ToolOptions, frame: FrameType) -> Tool:
+    for name in options:
+        if name not in (known := ToolOptions.__annotations__):
+            raise TypeError(f"unknown option {name!r}{closest_of(name, known)}; known: {', '.join(sorted(known))}")
     if isinstance(function, Tool):
         return attrs.evolve(function, **options)
     signature = read_signature(function, frame)
@@ -217,9 +221,9 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def _as_tool(function: Callable[..., Any]) -> Tool:
     if not inspect.isfunction(function):
-        return tool(function)  # there is no place to keep it
+        return _make(function, {}, sys._getframe())  # there is no place to keep it
     if (made := vars(function).get("__alloy_tool__")) is None:
-        made = tool(function)
+        made = _make(function, {}, sys._getframe())
         function.__alloy_tool__ = made  # type: ignore[attr-defined]  # functions take any attribute
     assert isinstance(made, Tool)
     return made
