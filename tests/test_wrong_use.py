@@ -125,3 +125,11 @@ async def test_one_name_is_no_sequence_of_names() -> None:
             await team.handoff("one", "hi")
         with pytest.raises(TypeError, match="to must be a sequence of members' names, got 'one'"):
             await team.broadcast("hi", to="one")
+
+
+async def test_a_subscription_without_room_is_refused() -> None:
+    async with alloy.Team({"one": AGENT}) as team:
+        for watched in (team, team["one"]):
+            with pytest.raises(ValueError, match="buffer must be 1 or more, got 0"):
+                async with watched.subscribe(buffer=0):
+                    pass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import attrs
 import trio
 
+from alloy.loop.emitter import Tape
 from alloy.loop.events import Event, Lagged
 from alloy.loop.session import Session
 
@@ -95,3 +97,26 @@ class Subscription:
             missed, self._missed = self._missed, 0
             return Lagged(missed, seq=max(0, first - 1))
         return self._events.popleft()
+
+
+@contextmanager
+def subscribed(tape: Tape, backlog: Backlog, snapshot: Session, *, since: int, buffer: int) -> Iterator[Subscription]:
+    """Follow a tape for as long as the block runs, from the event after number `since`, as far as they are kept.
+
+    Raises:
+        ValueError: `buffer` is less than 1.
+    """
+    if buffer < 1:
+        raise ValueError(f"buffer must be 1 or more, got {buffer!r}")
+    subscription = Subscription(snapshot, buffer)
+    missed, events = backlog.since(since)
+    if missed:
+        subscription.miss(missed)
+    for event in events:
+        subscription.put(event)
+    tape.add(subscription)
+    try:
+        yield subscription
+    finally:
+        tape.remove(subscription)
+        subscription.close()

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from alloy import otp
-from alloy.agents.backlog import Subscription
+from alloy.agents.backlog import Subscription, subscribed
 from alloy.agents.entry import Entry, per_run
 from alloy.agents.health import Health
 from alloy.agents.requests import (
@@ -286,21 +286,9 @@ class AgentRef(Generic[Out]):
         Raises:
             ValueError: `buffer` is less than 1.
         """
-        if buffer < 1:
-            raise ValueError(f"buffer must be 1 or more, got {buffer!r}")
         state = self._state
-        subscription = Subscription(state.session(), buffer)
-        missed, events = state.backlog.since(since)
-        if missed:
-            subscription.miss(missed)
-        for event in events:
-            subscription.put(event)
-        state.tape.add(subscription)
-        try:
+        with subscribed(state.tape, state.backlog, state.session(), since=since, buffer=buffer) as subscription:
             yield subscription
-        finally:
-            state.tape.remove(subscription)
-            subscription.close()
 
     async def messages(self) -> tuple[Message, ...]:
         """The conversation, what the run that is on has reached included."""

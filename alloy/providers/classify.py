@@ -191,7 +191,7 @@ def _kind(problem: Problem, status: int) -> type[ProviderError]:
     if status in (400, 404, 410) and words & _GONE_CODES:
         return NotFound
     if status == 400 and (
-        words & {"invalid_api_key", "API_KEY_INVALID"} or _WRONG_KEY_TEXT.search(text)
+        words & _WRONG_KEY_CODES or _WRONG_KEY_TEXT.search(text)
     ):  # xAI, Gemini
         return AuthError
     if status == 400 and "tool_use_failed" in words:  # Groq: the model wrote a bad call; the next try may differ

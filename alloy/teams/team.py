@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,7 +13,7 @@ import trio
 
 from alloy import otp
 from alloy.agents import AgentRef, Subscription
-from alloy.agents.backlog import Backlog
+from alloy.agents.backlog import Backlog, subscribed
 from alloy.agents.live import BACKOFF, MAX_RESTARTS, MAX_SECONDS, child_of_team, connect, leave
 from alloy.api import SharedHTTP, open_http
 from alloy.errors import AlloyError, closest_of, items_of
@@ -344,24 +344,15 @@ class Team(Mapping[str, AgentRef[Any]]):
         """What all members have used."""
         return sum((member.ref.used() for member in self._members.values()), Usage())
 
-    def subscribe(self, *, since: int = 0, buffer: int = 256) -> AbstractAsyncContextManager[Subscription]:
-        """Watch the events of all members in one stream; `agent_path` tells whose they are."""
-        return self._subscribed(since, buffer)
-
     @asynccontextmanager
-    async def _subscribed(self, since: int, buffer: int) -> AsyncIterator[Subscription]:
-        subscription = Subscription(Session(self.name), buffer)
-        missed, events = self._backlog.since(since)
-        if missed:
-            subscription.miss(missed)
-        for event in events:
-            subscription.put(event)
-        self._tape.add(subscription)
-        try:
+    async def subscribe(self, *, since: int = 0, buffer: int = 256) -> AsyncIterator[Subscription]:
+        """Watch the events of all members in one stream; `agent_path` tells whose they are.
+
+        Raises:
+            ValueError: `buffer` is less than 1.
+        """
+        with subscribed(self._tape, self._backlog, Session(self.name), since=since, buffer=buffer) as subscription:
             yield subscription
-        finally:
-            self._tape.remove(subscription)
-            subscription.close()
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -74,6 +74,7 @@ TESTS = """
 @pytest.mark.works("A pytest plugin for users' tests: `clock`, `no_leaks`, `offline`")
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="child processes and sockets are seen in /proc")
 def test_the_fixtures_pass_what_is_clean_and_name_what_is_not(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").touch()  # or that of a folder above would count
     (tmp_path / "test_mine.py").write_text(textwrap.dedent(TESTS))
     options = ["-p", "alloy.testing.plugin", "-p", "no:cacheprovider", "-o", "trio_mode=true", "-rfEp"]
     command = [sys.executable, "-m", "pytest", *options, "test_mine.py"]
