@@ -18,7 +18,7 @@ from alloy.cli import chat, demo, models, run, sessions
 from alloy.cli.agent import CHANGING, TOOLS, tool_names
 from alloy.cli.exits import FAILED, INTERRUPTED, USAGE
 from alloy.cli.text import printable
-from alloy.errors import AlloyError, sole_error
+from alloy.errors import AlloyError, closest_of, sole_error
 from alloy.version import __version__
 
 DEFAULT_MODEL = "anthropic:claude-sonnet-4-6"
@@ -27,6 +27,23 @@ EPILOG = """\
 exit codes: 0 completed, 1 error, 2 wrong usage, 3 halted or a limit reached, 130 interrupted
 
 `alloy demo` needs neither network nor key."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses what is left over where it was found, with what may have been meant."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """See argparse; of a command's parser too, which by itself would hand on what it does not know."""
+        options, rest = super().parse_known_args(args, namespace)
+        if rest:
+            name, _, _ = rest[0].partition("=")
+            known = [option for action in self._actions for option in action.option_strings]
+            if not name.startswith("-"):
+                hint = "; several words that are one need quotes"
+            else:
+                hint = "" if name in known else closest_of(name, known)
+            self.error(f"unexpected {rest[0]!r}{hint}")
+        return options, rest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +120,7 @@ def command_line_parser() -> argparse.ArgumentParser:
         "formatter_class": argparse.RawDescriptionHelpFormatter,
         "allow_abbrev": False,
     }
-    parser = argparse.ArgumentParser(prog="alloy", description="Run LLM agents.", **looks)
+    parser = Parser(prog="alloy", description="Run LLM agents.", **looks)
     parser.add_argument("--version", action="version", version=f"alloy {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     every, agent = _every_command(), _agent()
@@ -148,16 +165,16 @@ def _add_sessions(kept: argparse.ArgumentParser) -> None:
     taken_up.add_argument("file", nargs="?", default="-", help="'-' or nothing reads standard input")
 
 
-def _every_command() -> argparse.ArgumentParser:
+def _every_command() -> Parser:
     """What every command takes."""
-    every = argparse.ArgumentParser(add_help=False)
+    every = Parser(add_help=False)
     every.add_argument("--debug", action="store_true", help="show where an error comes from")
     return every
 
 
-def _agent() -> argparse.ArgumentParser:
+def _agent() -> Parser:
     """What describes an agent."""
-    agent = argparse.ArgumentParser(add_help=False)
+    agent = Parser(add_help=False)
     agent.add_argument(
         "--model",
         default=os.environ.get("ALLOY_MODEL") or DEFAULT_MODEL,
