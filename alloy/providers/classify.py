@@ -190,9 +190,7 @@ def _kind(problem: Problem, status: int) -> type[ProviderError]:
         return ContentRejected
     if status in (400, 404, 410) and words & _GONE_CODES:
         return NotFound
-    if status == 400 and (
-        words & _WRONG_KEY_CODES or _WRONG_KEY_TEXT.search(text)
-    ):  # xAI, Gemini
+    if status == 400 and (words & _WRONG_KEY_CODES or _WRONG_KEY_TEXT.search(text)):  # xAI, Gemini
         return AuthError
     if status == 400 and "tool_use_failed" in words:  # Groq: the model wrote a bad call; the next try may differ
         return ServerError
