@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         UnknownRequest,
         agent_child,
         open_agent,
+        recover,
         schedule_child,
     )
     from alloy.api import model, resume, run, run_sync, stream
@@ -277,6 +278,7 @@ __all__ = [
     "handoff_to",
     "model",
     "open_agent",
+    "recover",
     "resume",
     "run",
     "run_sync",

@@ -4,6 +4,7 @@ from alloy.agents.backlog import Subscription
 from alloy.agents.errors import Busy, QueueFull
 from alloy.agents.health import Health
 from alloy.agents.live import agent_child, agent_ref, open_agent
+from alloy.agents.recovering import recover
 from alloy.agents.ref import AgentRef
 from alloy.agents.schedule import schedule_child
 from alloy.loop.errors import UnknownRequest
@@ -18,5 +19,6 @@ __all__ = [
     "agent_child",
     "agent_ref",
     "open_agent",
+    "recover",
     "schedule_child",
 ]

@@ -86,6 +86,13 @@ def connect(spec: otp.ChildSpec, http: SharedHTTP) -> None:
     birth.options = attrs.evolve(birth.options, http=http)
 
 
+def only_until_idle(spec: otp.ChildSpec) -> otp.ChildSpec:
+    """Have what `agent_child` made end once nothing waits any more."""
+    birth = _birth_of(spec)
+    birth.options = attrs.evolve(birth.options, until_idle=True)
+    return spec
+
+
 def leave(specs: Iterable[otp.ChildSpec], *, in_order: bool) -> None:
     """The block that these agents live in is left: from now on count their times to drain, all at once.
 
