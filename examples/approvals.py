@@ -1,9 +1,4 @@
-"""A person in the loop: a sub-agent wants to delete files, and somebody else decides, in any order, while it waits.
-
-Offline, with scripted models. Here a second task plays the person; in a service that is a page with buttons.
-"""
-
-from __future__ import annotations
+"""A sub-agent wants to delete files, and somebody else decides while it waits: in a service, a page with buttons."""
 
 import trio
 
@@ -23,7 +18,6 @@ async def empty_trash(ctx: alloy.ToolContext) -> str:
 
 
 def lead() -> alloy.Agent:
-    """An agent that lets another one clean up."""
     wishes = [calls("delete", path=path) for path in ("draft.txt", "thesis.txt", "notes.txt")]
     cleaner = alloy.Agent(
         name="cleaner",
@@ -46,9 +40,7 @@ def decision(pending: alloy.Pending) -> alloy.Decision:
     return alloy.Approve()
 
 
-async def main() -> list[str]:
-    """Run it; returns what the model of the cleaner was told."""
-    told: list[str] = []
+async def main() -> None:
     async with alloy.open_agent(lead()) as ref, ref.subscribe() as events:
         await ref.send_message("Make room on my disk.")
         async for event in events:
@@ -57,13 +49,10 @@ async def main() -> list[str]:
                     print(pending.question)
                     await ref.decide(pending.id, decision(pending))
                 case alloy.ToolFinished(result=result):
-                    told.append(result.text)
+                    print(f"- {result.text}")
                 case alloy.RunFinished(result=result) if event.agent_path == ("lead",):
                     print(result.text)
                     break
-    return told
 
 
-if __name__ == "__main__":
-    for line in trio.run(main):
-        print(f"- {line}")
+trio.run(main)

@@ -32,7 +32,10 @@ exit codes: 0 completed, 1 error, 2 wrong usage, 3 halted or a limit reached, 13
 class Parser(argparse.ArgumentParser):
     """Refuses what is left over where it was found, with what may have been meant."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    # typeshed has three overloads of it.
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
         """See argparse; of a command's parser too, which by itself would hand on what it does not know."""
         options, rest = super().parse_known_args(args, namespace)
         if rest:

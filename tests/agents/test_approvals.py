@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -748,17 +746,3 @@ async def test_a_tool_in_a_thread_may_ask_and_be_cancelled() -> None:
     assert isinstance(last, alloy.ApprovalDecided)
     assert told(model, 1) == [(Outcome.OK, "red")]
     assert told(model, 2)[0][0] is Outcome.CANCELLED
-
-
-async def test_the_example_tells_the_model_the_truth(capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path(__file__).parent.parent.parent / "examples" / "approvals.py"
-    told = await runpy.run_path(str(path))["main"]()
-
-    assert told == [
-        "deleted draft.txt",
-        "denied: that is two years of work; the call did not run",
-        "deleted notes.old.txt",
-        "emptied what is older than 30 days",
-        "All but the thesis is gone.",
-    ]
-    assert capsys.readouterr().out.splitlines()[-1] == "Your folder is clean."
