@@ -23,7 +23,7 @@ async def recover(store: Store, agents: Mapping[str, Agent[Any]]) -> list[otp.Ch
     ```python
     async with SQLiteStore("sessions.db") as store:
         children = await alloy.recover(store, {"clerk": clerk})
-        async with otp.open_system(otp.Supervisor(children=children)): …
+        async with otp.open_system(otp.Supervisor(children=children)): ...
     ```
 
     Each child is an agent server on its session, with the session's id as its own; `alloy.agents.agent_ref` gives its

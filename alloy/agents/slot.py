@@ -49,11 +49,11 @@ class RunSlot:
     def __init__(self, state: SessionState, options: Options) -> None:
         self.state = state
         self.options = options
-        self.connections = Connections(options.http)
+        self.connections: Connections = Connections(options.http)
         self.budget: Budget | None = None
         self.draining_since: float | None = None
         self._is_working = False
-        self.idle = trio.Event()
+        self.idle: trio.Event = trio.Event()
         self.idle.set()
         self._cut_at = math.inf  # when a run is told to stop
 

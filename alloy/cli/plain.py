@@ -149,8 +149,12 @@ class PlainFace:
 class PlainConsole:
     """A `Console` of plain lines."""
 
+    lines: trio.MemoryReceiveChannel[str]
+    interrupts: trio.MemoryReceiveChannel[None]
+    gone: trio.Event
+
     def __init__(self, known: Mapping[str, Command]) -> None:
-        self.interactive = sys.stdin.isatty()
+        self.interactive: bool = sys.stdin.isatty()
         # Somebody who types may always be heard; from a pipe no more is read than is used.
         self._typed, self.lines = trio.open_memory_channel[str](math.inf if self.interactive else 0)
         self._interrupted, self.interrupts = trio.open_memory_channel[None](math.inf)  # presses of a key

@@ -31,7 +31,7 @@ class Repl:
     """
 
     def __init__(self, talk: Talk) -> None:
-        self.code = COMPLETED
+        self.code: int = COMPLETED
         self._talk = talk
         self._began: float | None = None  # when the run that is on was first seen
         self._tools: dict[str, str] = {}  # those that run now: names by the ids of the calls

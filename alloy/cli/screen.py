@@ -47,6 +47,10 @@ FOOT = 4  # lines that are never the tail's
 class Screen:
     """A `Console` with an editor. Made by `open_screen`."""
 
+    lines: trio.MemoryReceiveChannel[str]
+    interrupts: trio.MemoryReceiveChannel[None]
+    gone: trio.Event
+
     def __init__(self, known: Mapping[str, Command], history: Path | None) -> None:
         self.interactive = True
         # Typed by a person, so unbounded: what is said while an answer comes must not be lost.

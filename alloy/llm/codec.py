@@ -84,7 +84,7 @@ class Codec:
     """
 
     def __init__(self, kinds: Mapping[str, type]) -> None:
-        self.kinds = dict(kinds)
+        self.kinds: dict[str, type] = dict(kinds)
         self._kind_of = {cls: kind for kind, cls in kinds.items()}
         self._converter = converter = cattrs.Converter(detailed_validation=False)
         converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode("ascii"))

@@ -36,7 +36,7 @@ PER_MESSAGE = 4
 PER_ITEM = 3
 
 # What a file takes whose content does not tell; vendors count by pixels, pages and seconds.
-MEDIA = {Image: 1_500, Document: 3_000, Audio: 1_000, Video: 5_000}
+MEDIA: dict[type[Image | Document | Audio | Video], int] = {Image: 1_500, Document: 3_000, Audio: 1_000, Video: 5_000}
 
 # How far off a guess may be, before the report is held for the odd one.
 LEAST_RATIO, MOST_RATIO = 0.5, 4.0

@@ -20,4 +20,6 @@ def _find() -> tuple[Callable[[str], JSON] | None, tuple[type[Exception], ...]]:
     return json.Decoder().decode, (msgspec.MsgspecError, ValueError)  # the latter for text that is no UTF-8
 
 
+decode: Callable[[str], JSON] | None
+REFUSED: tuple[type[Exception], ...]
 decode, REFUSED = _find()

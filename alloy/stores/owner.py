@@ -28,7 +28,7 @@ class Owner:
     """
 
     def __init__(self, folder: Path, lease: float) -> None:
-        self.id = mint("own")
+        self.id: str = mint("own")
         self.lease = lease
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
