@@ -10,6 +10,8 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
+import attrs
+
 from alloy.agents.entry import Entry, PerRun
 from alloy.agents.session_state import SessionState
 from alloy.llm.errors import AuthError
@@ -21,7 +23,7 @@ from alloy.loop.means import Connections, connect_all
 from alloy.loop.records import Accepted, Described, Record, RunEnded, Withdrawn
 from alloy.loop.recovery import StoredRun, fold
 from alloy.loop.result import Result, Status
-from alloy.loop.resuming import changes_of, error_of, options_of, result_of
+from alloy.loop.resuming import changes_of, error_of, options_of, result_of, usage_with
 
 _log = logging.getLogger("alloy.agents")
 
@@ -68,11 +70,12 @@ def _told_first(state: SessionState, ledger: Ledger) -> list[Record]:
     records: list[Record] = []
     if was.metadata.get("agent") != state.agent.name:
         records.append(Described(metadata={**was.metadata, "agent": state.agent.name}))
-    begun = None if was.run is None else was.run.begun
-    if begun is not None and _is_done(state, begun.request_id):
-        records.append(_died(begun.run_id, begun.request_id))
-        begun = None
-    if begun is None:
+    under_way = was.run
+    if under_way is not None and _is_done(state, under_way.begun.request_id):
+        died = _died(under_way.begun.run_id, under_way.begun.request_id)
+        records.append(attrs.evolve(died, usage=usage_with(under_way, was), turns=under_way.answers))
+        under_way = None
+    if under_way is None:
         records += requests_of([one.message for one in was.inputs])
     # One whose run had not written anything yet.
     return [*records, *(_died("", one.request_id) for one in was.queue if _is_done(state, one.request_id))]

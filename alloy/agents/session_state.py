@@ -28,6 +28,7 @@ from alloy.loop.errors import UnknownRequest
 from alloy.loop.ledger import Ledger
 from alloy.loop.records import Record, RunEnded
 from alloy.loop.result import Result, Status
+from alloy.loop.resuming import usage_with
 from alloy.loop.session import Session
 from alloy.loop.turn import Run
 from alloy.otp.reasons import how
@@ -190,7 +191,9 @@ class SessionState:
         """A request that waits will never run; this is how it ends."""
         self.queue.remove(entry)
         if self.ledger is not None and (entry.prompt is not None or entry.stored is not None):
-            self.notes.append(RunEnded(run_id=entry.stored_run_id, status=str(status), request_id=entry.id))
+            used = Usage() if entry.stored is None else usage_with(entry.stored, self.ledger.was)
+            ended = RunEnded(run_id=entry.stored_run_id, status=str(status), request_id=entry.id, usage=used)
+            self.notes.append(ended)
             self.noted.set()
         messages, agent = self.history(), self.agent.name
         entry.finish(Result(status=status, messages=messages, agent=agent, session_id=self.id, request_id=entry.id))

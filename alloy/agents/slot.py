@@ -21,11 +21,13 @@ from alloy.api import Connections
 from alloy.llm.budget import Budget, current_budget, together
 from alloy.llm.errors import AuthError
 from alloy.llm.message import UserMessage, mint
+from alloy.llm.usage import Usage
 from alloy.loop.emitter import Tape
 from alloy.loop.ledger import Ledger
 from alloy.loop.means import Means
 from alloy.loop.records import Accepted, RunBegun, RunEnded
 from alloy.loop.result import Result
+from alloy.loop.resuming import usage_with
 from alloy.loop.turn import Run
 from alloy.otp.process import Process
 from alloy.tools import Executor
@@ -134,7 +136,7 @@ class RunSlot:
             if (result := getattr(error, "result", None)) is None:
                 raise
             if state.ledger is not None:
-                await state.ledger.append(_failed(entry, error))
+                await state.ledger.append(_failed(entry, error, state.ledger))
             self._conclude(entry, result)
             return
         state.run = run
@@ -228,7 +230,8 @@ class RunSlot:
         state.follow_ups.clear()
 
 
-def _failed(entry: Entry, error: Exception) -> RunEnded:
-    """The end of a request whose run could not begin."""
+def _failed(entry: Entry, error: Exception, ledger: Ledger) -> RunEnded:
+    """The end of a request whose run could not begin, or not go on."""
     told = {"type": type(error).__name__, "message": str(error)}
-    return RunEnded(run_id=entry.stored_run_id, status="error", request_id=entry.id, error=told)
+    used = Usage() if entry.stored is None else usage_with(entry.stored, ledger.was)
+    return RunEnded(run_id=entry.stored_run_id, status="error", request_id=entry.id, error=told, usage=used)

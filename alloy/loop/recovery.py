@@ -86,6 +86,7 @@ class StoredRun:
     Attributes:
         begun: how it began.
         agent, agent_path: who it is now, after any hand-over.
+        handed_to: the agents that it was handed over to, in order.
         turn: of its last answer; 0 before the first.
         answers: how many there were.
         first: where in the transcript its messages begin; 0 for a run that works for another.
@@ -102,6 +103,7 @@ class StoredRun:
     begun: RunBegun
     agent: str
     agent_path: tuple[str, ...]
+    handed_to: tuple[str, ...] = ()
     turn: int = 0
     answers: int = 0
     first: int = 0
@@ -225,6 +227,7 @@ class _Run:
     first: int
     agent: str
     agent_path: tuple[str, ...]
+    handed_to: tuple[str, ...] = ()
     turn: int = 0
     answers: int = 0
     last: int | None = None  # where in the history its own messages end, once it is over
@@ -293,6 +296,7 @@ class _Run:
             begun=self.begun,
             agent=self.agent,
             agent_path=self.agent_path,
+            handed_to=self.handed_to,
             turn=self.turn,
             answers=self.answers,
             first=self.first,
@@ -388,6 +392,7 @@ class _Conversation:
                 run.close(message_id)
             case HandedOver(agent=agent, agent_path=agent_path):
                 run.agent, run.agent_path = agent, agent_path or run.agent_path
+                run.handed_to += (agent,)
             case CompactionDone():
                 run.compaction = record
             case RunEnded():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -44,7 +44,7 @@ def resumed(
     messages = was.transcript if is_root else stored.messages
     settled = messages[:-1] if stored.calls else messages
     state = State.begin(
-        agent_now(agent, stored),
+        line_of(agent, stored)[-1],
         with_view(settled, stored_view(was if is_root else stored)),
         run_id=stored.begun.run_id,
         session_id=session_id,
@@ -66,30 +66,22 @@ def resumed(
     return state
 
 
-def agent_now(agent: Agent[Any], stored: StoredRun) -> Agent[Any]:
-    """The agent that the run was handed over to, if it was: looked for among those that its tools hand over to.
+def line_of(agent: Agent[Any], stored: StoredRun) -> list[Agent[Any]]:
+    """The agent that began a run, and those that it was handed over to, in order; the last is the one of now.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: one has no tool that hands over to an agent of the name of the next.
     """
-    if stored.agent == stored.begun.agent:
-        return agent
-    seen: list[Agent[Any]] = [agent]
-    for one in seen:
-        for target in _targets(one):
-            if target.name == stored.agent:
-                return target
-            if target not in seen:
-                seen.append(target)
-    raise ValueError(
-        f"the run was handed over to {stored.agent!r}, and no tool of {agent.name!r} hands over to an agent so named"
-    )
-
-
-def _targets(agent: Agent[Any]) -> Iterator[Agent[Any]]:
-    for offer in agent.tools:
-        if isinstance(offer, Tool) and (target := handoff_target(offer)) is not None:
-            yield target
+    line = [agent]
+    for name in stored.handed_to:
+        offers = (offer for offer in line[-1].tools if isinstance(offer, Tool))
+        targets = (target for offer in offers if (target := handoff_target(offer)) is not None)
+        if (after := next((target for target in targets if target.name == name), None)) is None:
+            raise ValueError(
+                f"the run was handed over to {name!r}, and no tool of {line[-1].name!r} hands over to an agent so named"
+            )
+        line.append(after)
+    return line
 
 
 def _usage_inside(stored: StoredRun, was: Recovered) -> Usage:

@@ -39,13 +39,13 @@ from alloy.loop.emitter import Emitter, Tape
 from alloy.loop.errors import HookError, OutputMissing, StoreError, unknown_member
 from alloy.loop.events import MessageFinished, RunFinished, RunStarted, TurnFinished
 from alloy.loop.means import Inbox, Means, Nobody, connect_all, working
-from alloy.loop.middleware import Continue, Halt
+from alloy.loop.middleware import Continue, Halt, Hooks
 from alloy.loop.output import Given, call_again
 from alloy.loop.recorder import Recorder
 from alloy.loop.records import RunBegun
 from alloy.loop.recovery import StoredRun
 from alloy.loop.result import Result, Status
-from alloy.loop.resuming import result_of, resumed
+from alloy.loop.resuming import line_of, result_of, resumed
 from alloy.loop.state import End, Paused, State
 from alloy.loop.work import RunWork
 from alloy.tools import Batch
@@ -123,6 +123,9 @@ class Run:
         if stored is not None and means.ledger is not None:
             begun = stored.begun
             state = resumed(agent, stored, means.ledger.was, session_id=session_id, deps=deps, budget=budget)
+            for former in line_of(agent, stored)[:-1]:  # no approval is lost by handing over
+                inherited = Hooks(former.middleware, means.inherited).inherited
+                means = attrs.evolve(means, inherited=inherited)
         else:
             if begun is None and means.ledger is not None:
                 begun = RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path)

@@ -237,14 +237,17 @@ async def test_a_crash_in_the_program_costs_the_request_and_the_store_says_so(
             await ref.result("one")
         two = await ref.result("two")
         await ref.chat("last", max_turns=1)
-        messages = await ref.messages()
+        messages, usage = await ref.messages(), await ref.usage()
 
     assert two.text == "second"
     assert texts(messages) == ["first", "", "unheard", "heard", "second", "second", "last", "last"]
     assert RAN == ["add 1 2"]
-    assert (await store.load("s")).messages == messages
+    stored = await store.load("s")
+    assert stored.messages == messages
+    assert (stored.usage, stored.usage.requests) == (usage, 4)
     async with alloy.open_agent(clerk(), store=store, session_id="s") as ref:
         assert (await ref.result("one")).status is Status.ERROR
+        assert await ref.usage() == usage
 
 
 async def test_a_store_that_fails_crashes_the_server(
@@ -347,3 +350,30 @@ async def test_each_thing_is_written_once(store: MemoryStore) -> None:
     ]
     records = [made.record for made in await store.entries("s")]
     assert len({r.run_id for r in records if isinstance(r, RunBegun | Said | Answered)}) == 1
+
+
+async def test_what_a_request_has_other_than_its_agent_is_kept_as_far_as_json_holds_it(store: MemoryStore) -> None:
+    settings = alloy.Settings(temperature=0.5, stop=("end",), vendor={"seed": 1})
+    async with alloy.open_agent(clerk(hangs()), store=store, session_id="s", drain=0) as ref:
+        await ref.send_message("x", request_id="one", settings=settings, limits=alloy.Limits(max_turns=3))
+        await ref.send_message("y", request_id="two", until_tool="add")
+        await trio.testing.wait_all_tasks_blocked()
+
+    model = ScriptedModel(says("1"), calls("add", a=1, b=2))
+    async with alloy.open_agent(clerk(model=model), store=store, session_id="s") as ref:
+        await ref.result("one")
+        two = await ref.result("two")
+
+    assert model.requests[0].settings == settings
+    assert two.output == {"a": 1, "b": 2}
+
+
+async def test_an_idle_agent_on_a_store_stops_at_once(
+    store: MemoryStore, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with alloy.open_agent(clerk(says("hello")), store=store, session_id="s") as ref:
+        await ref.chat("hello")
+
+    assert trio.current_time() == 0
+    async with store.open("s"):  # nobody holds it any more
+        pass

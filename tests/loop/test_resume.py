@@ -374,6 +374,36 @@ async def test_a_run_that_was_handed_over_goes_on_with_the_other_agent(store: Me
         assert (result.agent, result.text) == (whole.agent, whole.text) == ("other", "I am the other")
 
 
+async def test_the_approvals_of_who_handed_over_hold_after_a_resume_too(store: MemoryStore) -> None:
+    def two(first: Sequence[Any], second: Sequence[Any]) -> Agent:
+        other = Agent(model=ScriptedModel(*second), tools=[add])  # of the same name, too
+        careful = [ApproveTools(["add"])]
+        return Agent(model=ScriptedModel(*first), tools=[alloy.handoff_to(other, name="hand_over")], middleware=careful)
+
+    third = [calls("add", a=1, b=2), calls("add", a=3, b=4)]
+    (pending,) = (await alloy.run("x", two([calls("hand_over")], third[:1]), store=store, session_id="s")).pending
+
+    result = await alloy.resume(store, "s", two([], third[1:]), decisions={pending.id: Approve()})
+
+    assert RAN == ["add 1 2"]
+    assert result.status is Status.PAUSED
+    assert [waits.call.arguments for waits in result.pending if waits.call] == [{"a": 3, "b": 4}]
+
+
+async def test_an_agent_that_cannot_hand_over_as_the_stored_one_did_is_refused(store: MemoryStore) -> None:
+    other = Agent(
+        model=ScriptedModel(calls("add", a=1, b=2)), name="other", tools=[add], middleware=[ApproveTools("add")]
+    )
+    await alloy.run(
+        "x", worker(calls("transfer_to_other"), tools=[alloy.handoff_to(other)]), store=store, session_id="s"
+    )
+
+    with pytest.raises(
+        ValueError, match="handed over to 'other', and no tool of 'worker' hands over to an agent so named"
+    ):
+        await alloy.resume(store, "s", worker())
+
+
 async def test_a_finished_session_gives_its_result_again(store: MemoryStore) -> None:
     agent = worker(calls("add", a=1, b=2), says("3"))
     whole = await alloy.run("x", agent, store=store, session_id="s")
