@@ -5,6 +5,7 @@ The decision is `retry_delay`, which is pure; `complete` acts on it.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from alloy.llm.limiter import Limiter, estimate
 from alloy.llm.message import AssistantMessage
 from alloy.llm.provider import Model
 from alloy.llm.request import Request
-from alloy.llm.spending import billed, paying
+from alloy.llm.spending import Bill, billed
 
 
 @attrs.frozen(kw_only=True)
@@ -137,8 +138,8 @@ async def complete(
         begun_at = time.time()
         try:
             async with (
-                paying(model, request, fold, at=begun_at) as bill,
-                gate.passing(lambda: estimate(request)) as place,
+                Bill(model, request, fold, begun_at) as bill,
+                gate.passing(functools.partial(estimate, request)) as place,
                 model.stream(request) as answer,
             ):
                 async for deltas in answer:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Self
 
 import attrs
 
@@ -43,42 +42,46 @@ def billed(message: AssistantMessage, model: Model, request: Request, *, at: flo
 
 @attrs.define(eq=False)
 class Bill:
-    """One call. `answer` is what came of it, once it is whole; what broke off is paid as far as it came."""
+    """One call: on entering reserves what it may use of the current budget, on leaving settles what it has used.
 
-    answer: AssistantMessage | None = None
-
-
-@asynccontextmanager
-async def paying(model: Model, request: Request, fold: Fold, *, at: float) -> AsyncIterator[Bill]:
-    """Reserve what this call may use of the current budget, and settle what it has used, however it ends.
-
-    Args:
+    Attributes:
         model: is asked.
         request: what it is asked.
         fold: puts the answer together.
         at: when it is asked, in UNIX seconds.
+        answer: what came of it, once it is whole; what broke off is paid as far as it came.
 
     Raises:
-        UnpricedModel: its price is not known, and money counts.
-        BudgetSpent: nothing is left.
+        UnpricedModel: on entering: its price is not known, and money counts.
+        BudgetSpent: on entering: nothing is left.
     """
-    bill = Bill()
-    budget = current_budget.get()
-    if budget is None:
-        yield bill
-        return
-    check_price(model, budget)
-    reserved = _amount(model, _guess(input_estimate(request), output_estimate(request)), at)
-    await budget.reserve(reserved)
-    try:
-        yield bill
-    finally:
-        answer = bill.answer
-        if answer is None and (partial := fold.partial()) is not None:
-            answer = billed(partial, model, request, at=at)
+
+    model: Model
+    request: Request
+    fold: Fold
+    at: float
+    answer: AssistantMessage | None = None
+    _reserved: tuple[Budget, Amount] | None = None  # and of which budget
+
+    async def __aenter__(self) -> Self:
+        if (budget := current_budget.get()) is not None:
+            check_price(self.model, budget)
+            guess = _guess(input_estimate(self.request), output_estimate(self.request))
+            reserved = _amount(self.model, guess, self.at)
+            await budget.reserve(reserved)
+            self._reserved = budget, reserved
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._reserved is None:
+            return
+        budget, reserved = self._reserved
+        answer = self.answer
+        if answer is None and (partial := self.fold.partial()) is not None:
+            answer = billed(partial, self.model, self.request, at=self.at)
         told = None if answer is None else answer.usage
-        used = told if told and bill.answer else _at_least(told, request, bill.answer or fold.message())
-        budget.settle(reserved, _amount(model, used, at), Usage() if answer is None else usage_of(answer))
+        used = told if told and self.answer else _at_least(told, self.request, self.answer or self.fold.message())
+        budget.settle(reserved, _amount(self.model, used, self.at), Usage() if answer is None else usage_of(answer))
 
 
 def _at_least(told: Usage | None, request: Request, answer: AssistantMessage) -> Usage:

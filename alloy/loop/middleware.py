@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
@@ -188,7 +188,7 @@ class Hooks:
 
     def around(self, state: State, work: Work) -> AbstractContextManager[object]:
         """A block for a piece of work, in which all who measure watch it."""
-        return Around([(m, state.info()) for m in self._around], work)
+        return Around([(m, state.info()) for m in self._around], work) if self._around else nullcontext()
 
     async def session_start(self, session: Session) -> Halt | None:
         """The first halt."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any
 
@@ -171,11 +172,10 @@ class Run:
         try:
             with self.context.hooks.around(self.state, work):
                 end = End(status=Status.CANCELLED)
-                with scope, drawing_from(self.state.budget):
-                    with self._seconds() as seconds:
-                        end = await self._course()
-                    if seconds.cancelled_caught:
-                        end = End(status=Status.DEADLINE)
+                with scope, drawing_from(self.state.budget), self._seconds() as seconds:
+                    end = await self._course()
+                if seconds is not None and seconds.cancelled_caught:
+                    end = End(status=Status.DEADLINE)
                 if self.owns_session:
                     await self.context.hooks.session_end(self.state.session())
                 work.result = await self._finish(end)
@@ -186,10 +186,10 @@ class Run:
             working.reset(before)
         return work.result
 
-    def _seconds(self) -> trio.CancelScope:
+    def _seconds(self) -> AbstractContextManager[trio.CancelScope | None]:
         """What ends with the seconds of the budget, which begin to count here if they have not yet."""
         if (budget := self.state.budget) is None:
-            return trio.CancelScope()
+            return nullcontext()
         budget.start()
         return trio.CancelScope(deadline=budget.deadline)
 

@@ -126,7 +126,9 @@ def body_of(
     in_tail = {**tail, **{name: value for name, value in vendor.items() if name not in in_head}}
     if name in in_tail:
         return (dumps({**in_head, **in_tail}),)
-    fragments = [_opening(in_head, of), b'"' + name.encode() + b'":[', b",".join(messages)]
+    fragments = [_opening(in_head, of), b'"' + name.encode() + b'":[']
+    for number, piece in enumerate(messages):
+        fragments += (b",", piece) if number else (piece,)
     fragments.append(b"]," + dumps(in_tail)[1:] if in_tail else b"]}")
     return tuple(fragments)
 

@@ -107,16 +107,15 @@ class HTTP:
         """
         self._check_open()
         where = locate(url)
-        content = b"".join(body)
-        raw = _raw_headers(where, headers, content)
+        headers = _all_headers(where, headers, body)
         link = await self._pool.take(where.server)
         if link is not None:
             try:
-                return await self._ask(link, where, raw, content)
+                return await self._ask(link, where, headers, body)
             except StreamTruncated:
                 if link.heard or self._state == "closed":  # else the server closed before it saw the request
                     raise
-        return await self._ask(await self._open(where.server), where, raw, content)
+        return await self._ask(await self._open(where.server), where, headers, body)
 
     def _check_open(self) -> None:
         if self._state == "new":
@@ -145,13 +144,13 @@ class HTTP:
             return self._verify
         return tls_context(self._verify)
 
-    async def _ask(self, link: Link, where: Location, headers: Headers, content: bytes) -> Response:
+    async def _ask(self, link: Link, where: Location, headers: Mapping[str, str], body: Sequence[bytes]) -> Response:
         patience = Patience(self.timeouts)
         release = functools.partial(self._release, where.server, link)
         self._busy.add(link)
         try:
             self._check_open()  # it may have been closed while the link was made
-            status, raw = await link.ask(where, headers, content, patience)
+            status, raw = await link.ask(where, headers, body, patience)
             if status == 407:
                 raise ConnectFailed("the proxy refuses the request: 407 Proxy Authentication Required")
         except BaseException:
@@ -190,10 +189,13 @@ class TransportLink:
         """See `Link.heard`."""
         return self._stream is not None
 
-    async def ask(self, where: Location, headers: Headers, body: bytes, patience: Patience) -> tuple[int, Headers]:
+    async def ask(
+        self, where: Location, headers: Mapping[str, str], body: Sequence[bytes], patience: Patience
+    ) -> tuple[int, Headers]:
         """See `Link.ask`."""
         self._stream = self._body = None
-        request = httpx.Request("POST", where.text, headers=headers, content=body, extensions=self._extensions)
+        content = b"".join(body)
+        request = httpx.Request("POST", where.text, headers=headers, content=content, extensions=self._extensions)
         response = await _typed(patience, lambda: self._transport.handle_async_request(request))
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError(f"the transport answered with the body of a synchronous response: {response.stream!r}")
@@ -280,15 +282,13 @@ def tls_context(verify: bool = True) -> ssl.SSLContext:
     return context
 
 
-def _raw_headers(where: Location, headers: Mapping[str, str], content: bytes) -> Headers:
-    raw: Headers = []
-    first = {"host": where.host, "accept-encoding": "identity"}
-    for name, value in {**first, **headers, "content-length": str(len(content))}.items():
-        try:
-            raw.append((name.encode("ascii"), value.encode("ascii")))
-        except UnicodeEncodeError:  # which would hold the value
-            raise ValueError(f"the header {name!r} has characters that are not ASCII") from None
-    return raw
+def _all_headers(where: Location, headers: Mapping[str, str], body: Sequence[bytes]) -> Mapping[str, str]:
+    length = str(sum(map(len, body)))
+    complete = {"host": where.host, "accept-encoding": "identity", **headers, "content-length": length}
+    for name, value in complete.items():
+        if not (name.isascii() and value.isascii()):  # the value may be the key
+            raise ValueError(f"the header {name!r} has characters that are not ASCII")
+    return complete
 
 
 def _environment_proxy(server: Server) -> httpx.Proxy | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import ssl
 from collections import deque
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -95,8 +96,16 @@ class Link(Protocol):
         """Whether a byte of the present answer has come."""
         ...
 
-    async def ask(self, where: Location, headers: Headers, body: bytes, patience: Patience) -> tuple[int, Headers]:
+    async def ask(
+        self, where: Location, headers: Mapping[str, str], body: Sequence[bytes], patience: Patience
+    ) -> tuple[int, Headers]:
         """Send a POST and wait until the answer begins: its status and headers.
+
+        Args:
+            where: whom to send it to.
+            headers: all of them, in ASCII.
+            body: fragments of it.
+            patience: bounds the wait.
 
         Raises:
             ConnectFailed, ReadTimeout, StreamTruncated, ProtocolError: there is none.
@@ -149,16 +158,18 @@ class Connection:
         self._is_over = False  # the answer has been read
         self._is_cut = False  # the server sends no more
 
-    async def ask(self, where: Location, headers: Headers, body: bytes, patience: Patience) -> tuple[int, Headers]:
+    async def ask(
+        self, where: Location, headers: Mapping[str, str], body: Sequence[bytes], patience: Patience
+    ) -> tuple[int, Headers]:
         """See `Link.ask`."""
         self.heard = self._is_over = False
-        request = _head(where.target, headers) + body
+        head = _head(where.target, headers)
         self._http.send(_ASKED)
         self._http.send(h11.EndOfMessage())
-        return await patience.wait(lambda: self._exchange(request))
+        return await patience.wait(partial(self._exchange, head, body))
 
-    async def _exchange(self, request: bytes) -> tuple[int, Headers]:
-        await self._send(request)
+    async def _exchange(self, head: bytes, body: Sequence[bytes]) -> tuple[int, Headers]:
+        await self._send(head, body)
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
@@ -210,9 +221,9 @@ class Connection:
         except ValueError as error:
             raise ProtocolError(f"the answer is no HTTP: {error}") from error
 
-    async def _send(self, request: bytes) -> None:
+    async def _send(self, head: bytes, body: Sequence[bytes]) -> None:
         try:
-            await self._stream.send_all(request)
+            await self._stream.send_all(b"".join((head, *body)))  # one copy, which is gone while we wait for the answer
         except trio.BrokenResourceError:
             pass  # a server that refuses a request may close before it has read all of it: see what it says
         except trio.ClosedResourceError as error:
@@ -267,10 +278,10 @@ class Connection:
 # What h11 is told of every request: that there was one. It would check all headers anew each time.
 _ASKED = h11.Request(method=b"POST", target=b"/", headers=[(b"host", b"host")])
 
-_HEADERS = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)+")
+_HEADERS = re.compile(r"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t\x20-\x7e]*\r\n)+")
 
 
-def _head(target: bytes, headers: Headers) -> bytes:
+def _head(target: bytes, headers: Mapping[str, str]) -> bytes:
     """A request up to its body.
 
     Raises:
@@ -278,10 +289,10 @@ def _head(target: bytes, headers: Headers) -> bytes:
 
     Source: RFC 9112, 3 and 5 (read 2026-11-24).
     """
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    if not _HEADERS.fullmatch(lines) or lines.count(b"\r\n") != len(headers):
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not _HEADERS.fullmatch(lines) or lines.count("\r\n") != len(headers):
         raise ValueError("a header of the request has characters that HTTP cannot carry")
-    return b"POST %b HTTP/1.1\r\n%b\r\n" % (target, lines)
+    return b"POST %b HTTP/1.1\r\n%b\r\n" % (target, lines.encode())
 
 
 def _http() -> h11.Connection:

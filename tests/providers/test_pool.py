@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -53,7 +55,9 @@ class Idle:
 
     heard = False
 
-    async def ask(self, where: Location, headers: Headers, body: bytes, patience: Patience) -> tuple[int, Headers]:
+    async def ask(
+        self, where: Location, headers: Mapping[str, str], body: Sequence[bytes], patience: Patience
+    ) -> tuple[int, Headers]:
         raise AssertionError("an idle link is not asked")
 
     async def read(self, patience: Patience) -> bytes | None:
@@ -131,7 +135,7 @@ async def ask(raw: list[bytes]) -> tuple[int, list[tuple[bytes, bytes]], bytes, 
         patience = Patience(Timeouts())
         connection = await connect(where.server, None)
         try:
-            status, headers = await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
+            status, headers = await connection.ask(where, {"host": where.host}, [], patience)
             body = b""
             while (part := await connection.read(patience)) is not None:
                 body += part
@@ -191,7 +195,7 @@ async def test_all_chunks_of_one_read_come_together() -> None:
     async with serve(handler) as server:
         where, patience = locate(server.url), Patience(Timeouts())
         connection = await connect(where.server, None)
-        await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
+        await connection.ask(where, {"host": where.host}, [], patience)
 
         assert await connection.read(patience) == b"x" * 500
         assert await connection.read(patience) is None
@@ -225,7 +229,7 @@ async def test_an_idle_connection_is_alive_until_the_server_closes_it() -> None:
     async with serve(handler) as server:
         where, patience = locate(server.url), Patience(Timeouts())
         connection: Connection = await connect(where.server, None)
-        await connection.ask(where, [(b"host", where.host.encode())], b"", patience)
+        await connection.ask(where, {"host": where.host}, [], patience)
         assert await connection.read(patience) is None
         assert await connection.finish()
 
