@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 import attrs
 
 from alloy.llm.content import JSON
+
+# Names of the vendors' fields: one string for each, and not one for each answer. Bounded, as a server may make them up.
+_shared = lru_cache(maxsize=1024)(str)
+
+
+def _with_shared_names(raw: JSON) -> JSON:
+    if isinstance(raw, dict):
+        return {_shared(name): _with_shared_names(value) for name, value in raw.items()}
+    return raw
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +51,7 @@ class Usage:
     server_tool_calls: Mapping[str, int] = attrs.field(factory=dict)
     cost: Decimal | None = None
     context_tokens: int | None = None
-    raw: JSON = attrs.field(default=None, repr=False)
+    raw: JSON = attrs.field(default=None, converter=_with_shared_names, repr=False)
 
     @property
     def total_tokens(self) -> int:

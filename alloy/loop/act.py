@@ -44,23 +44,24 @@ class _Underway:
 
 @attrs.define(eq=False)
 class Acting:
-    """The tool calls of one run. Follows the executor as its `BatchListener`.
-
-    Attributes:
-        delegate: lets another agent work for a call: its id, whom, and the prompt.
-    """
+    """The tool calls of one run. Follows the executor as its `BatchListener`."""
 
     run: RunContext
-    delegate: Delegate
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # of the batch
     _stopped: Halt | HookError | None = None  # why the batch was ended by us
     _underway: dict[int, _Underway] = attrs.field(factory=dict)  # by the id() of the job
     _questions: dict[int, list[Slot]] = attrs.field(factory=dict)  # likewise
     _before: dict[str, StoredCall] = attrs.field(factory=dict)  # of the batch, what is stored from before, by id
     _paused: dict[str, tuple[Pending, ...]] = attrs.field(factory=dict)  # what pends in calls that were unwound
 
-    async def act(self, message: AssistantMessage, *, wrap_up: bool = False) -> Batch | Halt | Paused:
+    async def act(
+        self, message: AssistantMessage, delegate: Delegate, *, wrap_up: bool = False
+    ) -> Batch | Halt | Paused:
         """Vet and run the calls of `message`, the last answer; their results follow it in the history.
+
+        Args:
+            message: what asks for them.
+            delegate: lets another agent work for a call: its id, whom, and the prompt.
+            wrap_up: none is run.
 
         Raises:
             HookError: a middleware or `on_event` raised.
@@ -73,9 +74,9 @@ class Acting:
                 stopped = halt or await vetting.vet(message, wrap_up=wrap_up)
             finally:
                 self.run.emitter.emit(MessageFinished, self.run.state.messages[-1])
-            return stopped or await self._run_jobs(vetting.jobs)
+            return stopped or await self._run_jobs(vetting.jobs, delegate)
 
-    async def act_again(self, calls: Sequence[StoredCall]) -> Batch | Halt | Paused:
+    async def act_again(self, calls: Sequence[StoredCall], delegate: Delegate) -> Batch | Halt | Paused:
         """Go on with the calls of the last answer, of which some were run before. What has finished is not run again.
 
         Raises:
@@ -85,13 +86,20 @@ class Acting:
             vetting = Vetting(self.run)
             paused = await vetting.vet_again(calls)
             self._before = {call.call.id: call for call in calls}
-            return paused or await self._run_jobs(vetting.jobs)
+            return paused or await self._run_jobs(vetting.jobs, delegate)
 
-    async def _run_jobs(self, jobs: Sequence[Job]) -> Batch | Halt | Paused:
+    async def _run_jobs(self, jobs: Sequence[Job], delegate: Delegate) -> Batch | Halt | Paused:
         run, state = self.run, self.run.state
         state.batch = batch = Batch(jobs)
         try:
-            await self._run_batch(batch)
+            await run.means.executor.run(
+                batch,
+                context=partial(self._context, delegate),
+                known=[tool.name for tool in run.tools],
+                parallel=state.agent.limits.parallel_tools,
+                timeout=state.agent.limits.tool_timeout,
+                listener=self,
+            )
         finally:
             self._before = {}
         if self._paused and self._stopped is None and batch.fatal is None:
@@ -124,22 +132,10 @@ class Acting:
     def _stop(self, why: Halt | HookError) -> None:
         """End the batch; calls that still run are cancelled."""
         self._stopped = self._stopped or why
-        self._scope.cancel(reason="a middleware or on_event ended the batch")
+        if (batch := self.run.state.batch) is not None:
+            batch.scope.cancel(reason="a middleware or on_event ended the batch")
 
-    async def _run_batch(self, batch: Batch) -> None:
-        limits = self.run.state.agent.limits
-        self._scope = trio.CancelScope()
-        with self._scope:
-            await self.run.means.executor.run(
-                batch,
-                context=self._context,
-                known=[tool.name for tool in self.run.tools],
-                parallel=limits.parallel_tools,
-                timeout=limits.tool_timeout,
-                listener=self,
-            )
-
-    def _context(self, job: Job) -> ToolContext:
+    def _context(self, delegate: Delegate, job: Job) -> ToolContext:
         run, state, call_id = self.run, self.run.state, job.call.id
         context = ToolContext(
             deps=state.deps,
@@ -153,7 +149,7 @@ class Acting:
             deadline=trio.current_effective_deadline(),
             shared=run.means.shared,
             report=lambda data: run.emitter.emit(ToolProgress, call_id, data),
-            hand_on=partial(self.delegate, call_id),
+            hand_on=partial(delegate, call_id),
         )
         context.answer = partial(self._ask, job, context)
         return context

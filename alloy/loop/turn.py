@@ -81,7 +81,7 @@ class Run:
     acting: Acting = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.acting = Acting(self.context, self._delegate)
+        self.acting = Acting(self.context)
 
     @property
     def state(self) -> State:
@@ -303,7 +303,7 @@ class Run:
         self.context.emitter.turn = state.turn
         state.tools, _ = offered(self.context)
         if stored.calls:
-            end = await self._after_acting(await self.acting.act_again(stored.calls))
+            end = await self._after_acting(await self.acting.act_again(stored.calls, self._delegate))
         else:
             end = await self._answered(last, wrap_up=False)
         return end if end is None or not await self._is_asked_for_more(end) else None
@@ -375,7 +375,7 @@ class Run:
     # An answer with calls.
 
     async def _act(self, message: AssistantMessage, *, wrap_up: bool) -> End | None:
-        return await self._after_acting(await self.acting.act(message, wrap_up=wrap_up))
+        return await self._after_acting(await self.acting.act(message, self._delegate, wrap_up=wrap_up))
 
     async def _after_acting(self, batch: Batch | Halt | Paused) -> End | None:
         self.context.warn_of_budget()

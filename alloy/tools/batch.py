@@ -105,11 +105,13 @@ class Batch:
 
     Attributes:
         fatal: what a tool raised to end the run; None if none did.
+        scope: ends all of it, when a tool is fatal, or whoever follows the calls has failed or wants no more.
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self.jobs: tuple[Job, ...] = tuple(jobs)
         self.fatal: Fatal | None = None
+        self.scope: trio.CancelScope = trio.CancelScope()
         self._results: list[ToolResult | None] = [None] * len(self.jobs)
         self._running: dict[int, Running] = {}  # by the place of the job; kept when it has ended
         self._finished: set[int] = set()

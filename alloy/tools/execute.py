@@ -122,7 +122,6 @@ class _Run:
     """One batch while it runs.
 
     Attributes:
-        scope: ends all of it, when a tool is fatal or whoever follows the calls has failed.
         outer: when all of it has to end, by Trio's clock.
         broken: what `ToolContext.report` raised. It is not the tool's error, though it came up through it.
     """
@@ -136,14 +135,13 @@ class _Run:
     listener: BatchListener
     spill: bool
     watch: Watch
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     outer: float = attrs.field(factory=trio.current_effective_deadline)
     broken: Exception | None = None
 
     async def execute(self) -> None:
         """Run all stretches; whatever happens, every job is finished once."""
         try:
-            with self.scope:
+            with self.batch.scope:
                 await trio.lowlevel.checkpoint()
                 for stretch in _stretches(self.batch.jobs):
                     await self._stretch(stretch)
@@ -170,7 +168,7 @@ class _Run:
                     nursery.start_soon(work)
 
     async def _job(self, place: int) -> None:
-        if not self.scope.cancel_called:
+        if not self.batch.scope.cancel_called:
             self._finish(place, await self.listener.around(self.batch.jobs[place], partial(self._obtain, place)))
 
     async def _obtain(self, place: int) -> ToolResult:
@@ -245,7 +243,7 @@ class _Run:
                 report(data)
             except Exception as error:
                 self.broken = self.broken or error
-                self.scope.cancel()
+                self.batch.scope.cancel()
                 raise
 
         in_thread = job.tool is not None and job.tool.isolation == "thread"
@@ -256,7 +254,7 @@ class _Run:
         fatal = error.subgroup(Fatal) if isinstance(error, BaseExceptionGroup) else error
         if fatal is not None and isinstance(first := unwrap(fatal), Fatal) and self.batch.fatal is None:
             self.batch.fatal = first
-            self.scope.cancel()
+            self.batch.scope.cancel()
         if not isinstance(error, ToolError | Fatal):
             logger.warning("tool %r failed", job.call.name, exc_info=error)
         return error_result(describe(error))

@@ -105,9 +105,12 @@ class Subject:
             run = await Run.prepare(agent, None, means=means, tapes=[Tape()])
             run.state.tools = (quick,)
 
+            async def nobody(call_id: str, target: object, prompt: alloy.Prompt) -> alloy.Result[Any]:
+                raise AssertionError("no call delegates")
+
             async def act() -> None:
                 run.state.messages.append(answer)
-                await run.acting.act(answer)
+                await run.acting.act(answer, nobody)
                 run.state.messages.clear()
                 run.state.records.clear()
 
