@@ -28,9 +28,9 @@ from alloy.loop.ledger import history_of, open_ledger
 from alloy.loop.means import Means
 from alloy.loop.result import Out, Result
 from alloy.loop.resuming import Waiting, answered_by, checked_decisions, joined, result_of, start_of
+from alloy.loop.run import Run
 from alloy.loop.session import Session
 from alloy.loop.stream import Outbox, OwnCourse, Stream
-from alloy.loop.turn import Run
 from alloy.tools import Executor
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from alloy.llm.message import Prompt, UserMessage, as_user_message
 from alloy.loop.agent import Agent
 from alloy.loop.means import Means
 from alloy.loop.result import Result, Status
-from alloy.loop.turn import Run
+from alloy.loop.run import Run
 from alloy.tools import Executor
 
 _log = logging.getLogger("alloy.agents")

@@ -29,8 +29,8 @@ from alloy.loop.ledger import Ledger
 from alloy.loop.records import Record, RunEnded
 from alloy.loop.result import Result, Status
 from alloy.loop.resuming import usage_with
+from alloy.loop.run import Run
 from alloy.loop.session import Session
-from alloy.loop.turn import Run
 from alloy.otp.reasons import how
 
 

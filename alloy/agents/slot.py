@@ -28,7 +28,7 @@ from alloy.loop.means import Means
 from alloy.loop.records import Accepted, RunBegun, RunEnded
 from alloy.loop.result import Result
 from alloy.loop.resuming import usage_with
-from alloy.loop.turn import Run
+from alloy.loop.run import Run
 from alloy.otp.process import Process
 from alloy.tools import Executor
 from alloy.tools.watch import Watch, told_to_stop

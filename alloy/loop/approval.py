@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -95,6 +95,21 @@ class Withdrawn:
 
 
 Fate: TypeAlias = Decision | Expired | Withdrawn
+
+
+class Lapsing(Protocol):
+    """A pending, or what is stored of one."""
+
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def expires_at(self) -> float | None: ...
+
+
+def lapse(pending: Lapsing) -> Expired:
+    """What becomes of a pending that nobody decided on in its time, as it was given, not as it was measured."""
+    assert pending.expires_at is not None
+    return Expired(round(pending.expires_at - pending.created_at, 3))
 
 
 def question_of(agent_path: Sequence[str], call: ToolCall) -> str:
@@ -184,7 +199,7 @@ class Slot:
             with trio.move_on_after(math.inf if self.limit is None else self.limit):
                 await self._settled.wait()
             if self.limit is not None:
-                self.settle(Expired(self.limit))
+                self.settle(lapse(self.pending))
         finally:
             self.settle(Withdrawn())
         assert self.fate is not None

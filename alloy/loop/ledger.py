@@ -10,7 +10,7 @@ import attrs
 
 from alloy.llm.content import JSON
 from alloy.llm.message import Message, UserMessage
-from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Expired, Fate, Pending
+from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Expired, Fate, Pending, lapse
 from alloy.loop.compaction import View, with_view
 from alloy.loop.errors import StoreError
 from alloy.loop.journal import HEAD, Entry, Journal, Store
@@ -181,4 +181,4 @@ def expired(asked: CallPending) -> Expired | None:
     """Whether nobody decided in time."""
     if asked.expires_at is None or time.time() < asked.expires_at:
         return None
-    return Expired(round(asked.expires_at - asked.created_at, 6))
+    return lapse(asked)

@@ -12,7 +12,7 @@ import trio
 from alloy.errors import AlloyError
 from alloy.loop.events import Event, TextDelta
 from alloy.loop.result import Out, Result
-from alloy.loop.turn import Run
+from alloy.loop.run import Run
 
 BUFFER = 1024  # events; beyond it the run waits for whoever iterates
 

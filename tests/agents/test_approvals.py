@@ -31,6 +31,7 @@ from alloy import (
     ToolContext,
     otp,
 )
+from alloy.loop.approval import Expired, Slot
 from alloy.testing import ScriptedModel, calls, says
 
 MockClock = trio.testing.MockClock
@@ -746,3 +747,9 @@ async def test_a_tool_in_a_thread_may_ask_and_be_cancelled() -> None:
     assert isinstance(last, alloy.ApprovalDecided)
     assert told(model, 1) == [(Outcome.OK, "red")]
     assert told(model, 2)[0][0] is Outcome.CANCELLED
+
+
+async def test_an_expiry_tells_the_time_that_was_given_however_long_the_vetting_took(autojump_clock: MockClock) -> None:
+    pending = alloy.Pending(kind="approval", question="?", created_at=1_000.0, expires_at=1_060.0)
+
+    assert await Slot(pending, (), limit=59.9993).wait() == Expired(60.0)

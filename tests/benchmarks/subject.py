@@ -20,7 +20,7 @@ from alloy.api import Connections
 from alloy.loop.emitter import Tape
 from alloy.loop.means import Means
 from alloy.loop.records import CallSettled
-from alloy.loop.turn import Run
+from alloy.loop.run import Run
 from alloy.stores import Journal, SQLiteStore
 from alloy.testing import ScriptedModel, calls, says
 from alloy.tools import Executor
