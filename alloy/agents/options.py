@@ -12,6 +12,7 @@ from alloy.llm.budget import Budget, as_budget
 from alloy.loop.delegate import Chats
 from alloy.loop.emitter import Tape
 from alloy.loop.journal import Store
+from alloy.loop.ledger import as_store
 from alloy.loop.session import Session
 from alloy.tools import Executor
 
@@ -58,6 +59,8 @@ class Options:
             TypeError: a value is of the wrong kind.
             ValueError: one is out of its bounds, or needs another that is missing.
         """
+        if self.store is not None:
+            as_store(self.store)
         if self.max_pending < 0:
             raise ValueError(f"max_pending must be 0 or more, got {self.max_pending!r}")
         if self.keep_results < 1:

@@ -47,6 +47,7 @@ async def restore(state: SessionState, ledger: Ledger, connections: Connections)
         state.agent = await _with_model(state.agent, was.model, connections)
     state.messages = history_of(was)
     state.usage = was.spent
+    state.answered = set(was.requests)
     state.created_at = ledger.journal.created_at
     state.updated_at = was.updated_at if was.updated_at is not None else state.created_at
     for request_id, ended in tuple(was.requests.items())[-state.keep_results :]:

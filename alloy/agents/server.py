@@ -260,7 +260,7 @@ class AgentServer(otp.Server):
 
     async def _accept(self, entry: Entry) -> str:
         state, ledger = self.state, self.state.ledger
-        if entry.id in state.entries or (ledger is not None and entry.id in ledger.was.requests):
+        if entry.id in state.entries or entry.id in state.answered:
             return entry.id  # the same request again
         if self._slot.draining_since is not None:
             raise otp.ServerExited(otp.self_(), otp.Shutdown("draining"))

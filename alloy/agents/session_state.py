@@ -55,6 +55,7 @@ class SessionState:
         heir: with whose end, while somebody waits, it is over.
         waits_for: the agents that the current run waits for, and how often.
         desk: what the current run, and those that work for it, need decided.
+        answered: ids of all requests that have their outcome, with a ledger; also those whose results are not kept.
         ledger: where all this is written down, while a server is up that does.
         notes: what is still to be written there, and the event that tells of it.
         runs_end_by: by Trio's clock; set when the block that the agent lives in is left.
@@ -89,6 +90,7 @@ class SessionState:
     last_error: str | None = None
     waits_for: dict[SessionState, int] = attrs.field(factory=dict)
     desk: Desk = attrs.field(factory=Desk)
+    answered: set[str] = attrs.field(factory=set)
     ledger: Ledger | None = None
     notes: list[Record] = attrs.field(factory=list)
     noted: trio.Event = attrs.field(factory=trio.Event)
@@ -175,6 +177,8 @@ class SessionState:
     def settle(self, entry: Entry) -> None:
         """A request is done; of those that are, only so many are remembered."""
         entry.asked_in = None  # it may hold much, and the entry is kept
+        if self.ledger is not None:
+            self.answered.add(entry.id)
         self.finished.append(entry.id)
         while len(self.finished) > self.keep_results:
             self.entries.pop(self.finished.pop(0), None)

@@ -75,6 +75,17 @@ class Ledger:
         return number
 
 
+def as_store(given: Store) -> Store:
+    """Return it.
+
+    Raises:
+        TypeError: it is no store.
+    """
+    if isinstance(given, type) or not callable(getattr(given, "open", None)) or not hasattr(given, "entries"):
+        raise TypeError(f"store must be a store, such as alloy.stores.SQLiteStore(path), got {given!r}")
+    return given
+
+
 @asynccontextmanager
 async def open_ledger(
     store: Store, session_id: str, *, create: bool = True, wait: float | None = 0.0
@@ -86,9 +97,7 @@ async def open_ledger(
         RuntimeError: the store is not open.
         TypeError: it is no store.
     """
-    if not callable(getattr(store, "open", None)):
-        raise TypeError(f"store must be a store, such as alloy.stores.SQLiteStore(path), got {store!r}")
-    async with store.open(session_id, create=create, wait=wait) as journal:
+    async with as_store(store).open(session_id, create=create, wait=wait) as journal:
         yield Ledger(journal=journal, was=fold(journal.entries))
 
 

@@ -317,6 +317,26 @@ async def test_members_of_a_team_find_their_sessions_again(store: MemoryStore) -
     assert texts(result.messages) == ["x", "one", "y", "again"]
 
 
+async def test_members_that_work_for_each_other_both_go_on(store: MemoryStore) -> None:
+    def team(boss: list[Any], helper: list[Any], **options: Any) -> alloy.Team:
+        members = {"boss": clerk(*boss, tools=[alloy.as_tool("helper")]), "helper": clerk(*helper)}
+        return alloy.Team(members, name="desk", store=store, **options)
+
+    async with team([calls("helper", prompt="add")], [[calls("add", a=1, b=2)], hangs()], drain=0) as first:
+        await first["boss"].send_message("x", request_id="job")
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with team([says("then without")], [says("3")]) as second:
+        result = await second["boss"].result("job")
+        await trio.testing.wait_all_tasks_blocked()
+        helped = await second["helper"].messages()
+
+    (batch,) = [message for message in result.messages if isinstance(message, alloy.ToolMessage)]
+    assert (result.text, batch.results[0].outcome) == ("then without", Outcome.CANCELLED)
+    assert texts(helped) == ["add", "", "3"]
+    assert RAN == ["add 1 2"]
+
+
 def test_a_team_with_a_store_needs_a_name() -> None:
     with pytest.raises(ValueError, match="a team with a store needs a name"):
         alloy.Team({}, store=MemoryStore())
@@ -377,3 +397,44 @@ async def test_an_idle_agent_on_a_store_stops_at_once(
     assert trio.current_time() == 0
     async with store.open("s"):  # nobody holds it any more
         pass
+
+
+async def test_an_agent_whose_session_was_taken_over_writes_nothing_and_goes_down(
+    store: MemoryStore, autojump_clock: trio.testing.MockClock
+) -> None:
+    with pytest.raises(otp.SystemDown):  # noqa: PT012  # the block is what raises
+        async with alloy.open_agent(clerk(says("hello"), says("again")), store=store, session_id="s") as ref:
+            await ref.chat("hello")
+            async with store.open("s", steal=True) as journal:
+                before = len(journal.entries)
+                with pytest.raises(otp.ServerExited) as caught:
+                    await ref.chat("hello?")
+                assert isinstance(caught.value.reason, otp.Crash)
+                assert isinstance(caught.value.reason.exc, alloy.Fenced)
+                await trio.sleep(3600)
+
+    assert len(await store.entries("s")) == before
+
+
+async def test_an_id_is_the_same_request_also_when_its_result_is_not_kept_any_more(store: MemoryStore) -> None:
+    agent = clerk(says("1"), says("2"))
+    for _ in range(2):
+        async with alloy.open_agent(agent, store=store, session_id="s", keep_results=1) as ref:
+            for request_id in ("one", "two", "one"):
+                await ref.send_message("x", request_id=request_id)
+            assert (await ref.result("two")).text == "2"
+            with pytest.raises(alloy.UnknownRequest):
+                await ref.result("one")
+
+
+async def test_a_store_that_is_none_or_not_open_is_refused(store: MemoryStore) -> None:
+    with pytest.raises(TypeError, match=r"store must be a store, such as alloy.stores.SQLiteStore\(path\), got 'x.db'"):
+        alloy.agent_child(clerk(), store="x.db")
+    with pytest.raises(otp.StartFailed) as caught:
+        async with alloy.open_agent(clerk(), store=MemoryStore(), session_id="s"):
+            pass
+
+    cause: BaseException | None = caught.value
+    while cause is not None and not isinstance(cause, RuntimeError):
+        cause = cause.__cause__
+    assert "MemoryStore is not open" in str(cause)
