@@ -115,6 +115,7 @@ async def open_agent(agent: Agent[Out], **options: Any) -> AsyncIterator[AgentRe
     A crash costs the request that was worked on; the server comes back, after a pause of 0.5 s that grows to 30 s,
     with its conversation and all that waits. The sixth crash within 60 s is one too many. Leaving the block lets
     the run that is on end within `drain` seconds; leaving it by an exception – an error, a cancel, Ctrl-C – cuts it.
+    With a `store`, a run that was cut, and what still waited, go on when the session is next brought to life.
     `session_end` and `on_shutdown` run either way, for 5 s at most.
 
     Args:

@@ -161,9 +161,9 @@ class Run:
         """
         work = RunWork(origin=self.context.model.origin, asked_in=self.asked_in)
         before = working.set(self.context.working())
+        end = End(status=Status.CANCELLED)
         try:
             with self.context.hooks.around(self.state, work):
-                end = End(status=Status.CANCELLED)
                 with scope, drawing_from(self.state.budget), self._seconds() as seconds:
                     end = await self._course()
                 if seconds is not None and seconds.cancelled_caught:
@@ -172,7 +172,8 @@ class Run:
                     await self.context.hooks.session_end(self.state.session())
                 work.result = await self._finish(end)
         except BaseException:
-            await self._broken_off()
+            if end.status is not Status.PAUSED:  # else all is written
+                await self._broken_off()
             raise
         finally:
             working.reset(before)

@@ -332,7 +332,8 @@ async def test_members_that_work_for_each_other_both_go_on(store: MemoryStore) -
         helped = await second["helper"].messages()
 
     (batch,) = [message for message in result.messages if isinstance(message, alloy.ToolMessage)]
-    assert (result.text, batch.results[0].outcome) == ("then without", Outcome.CANCELLED)
+    assert result.text == "then without"
+    assert batch.results[0].outcome in (Outcome.CANCELLED, Outcome.ERROR)  # the helper may have gone first
     assert texts(helped) == ["add", "", "3"]
     assert RAN == ["add 1 2"]
 

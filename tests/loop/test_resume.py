@@ -566,6 +566,22 @@ async def test_another_run_of_the_session_leaves_a_paused_one_behind(store: Memo
     assert RAN == []
 
 
+async def test_a_cancel_while_a_run_pauses_loses_nothing(
+    store: MemoryStore, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Slow(alloy.Middleware):
+        async def session_end(self, session: alloy.Session) -> None:
+            await trio.sleep_forever()
+
+    with trio.move_on_after(5):
+        agent = careful(BATCH, middleware=[ApproveTools(["add", "pay"]), Slow()])
+        await alloy.run("x", agent, store=store, session_id="s")
+    result = await alloy.resume(store, "s", careful())
+
+    assert result.status is Status.PAUSED
+    assert len(result.pending) == 2
+
+
 async def test_a_call_that_a_hook_blocked_stays_blocked(store: MemoryStore) -> None:
     blocked = worker([calls("look", name="x"), calls("add", a=1, b=2)], middleware=[Changes(), ApproveTools(["add"])])
     (pending,) = (await alloy.run("x", blocked, store=store, session_id="s")).pending
