@@ -1,18 +1,19 @@
-"""Fixtures for pytest, there as soon as alloy is installed: `clock`, `no_leaks` and `offline`.
+"""Fixtures for pytest, there as soon as alloy is installed: `clock`, `no_leaks`, `offline` and `crash_points`.
 
 It loads with every run of pytest, so it imports nothing until a fixture is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from alloy.testing.crashing import CrashPoints
     from alloy.testing.leaks import LeakCheck
 
 
@@ -44,3 +45,11 @@ def offline() -> Iterator[None]:
 
     with offline():
         yield
+
+
+@pytest.fixture
+def crash_points() -> Callable[..., CrashPoints[Any]]:
+    """Crash a program at every point where it can, and let it go on; see `alloy.testing.crash_points`."""
+    from alloy.testing.crashing import crash_points
+
+    return crash_points

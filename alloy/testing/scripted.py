@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alloy.llm.content import JSON
 from alloy.llm.errors import ProviderError, StreamTruncated
-from alloy.llm.message import Message
+from alloy.llm.message import AssistantMessage, Message
 from alloy.llm.request import Request
 from alloy.llm.scripted import Calls, Cuts, Fails, Hangs, Says, Script, Step, call_step
 from alloy.llm.usage import Usage
@@ -26,6 +26,8 @@ class ScriptedModel(Script):
             one answer; a callable gets the request and returns a step.
         name: it is known as `scripted:<name>`.
         loop: begin again when the steps are over.
+        by_history: the step is that of the place in the conversation: the second one follows one answer. So what
+            asks again, or goes on in another process, gets the answer that belongs there.
 
     Attributes:
         requests: what was asked, in order.
@@ -34,7 +36,7 @@ class ScriptedModel(Script):
         AssertionError: while running: there is no step left; it names the request.
     """
 
-    def __init__(self, *steps: Step, name: str = "scripted", loop: bool = False) -> None:
+    def __init__(self, *steps: Step, name: str = "scripted", loop: bool = False, by_history: bool = False) -> None:
         for step in steps:
             if isinstance(step, str) or not (
                 callable(step) or isinstance(step, Says | Calls | Fails | Hangs | Cuts | Sequence)
@@ -47,10 +49,13 @@ class ScriptedModel(Script):
         self.requests: list[Request] = []
         self._steps = steps
         self._loop = loop
+        self._by_history = by_history
 
     def _next(self, request: Request) -> Step:
         place = len(self.requests)
         self.requests.append(request)
+        if self._by_history:
+            place = sum(isinstance(message, AssistantMessage) for message in request.messages)
         if self._loop and self._steps:
             return self._steps[place % len(self._steps)]
         if place >= len(self._steps):
