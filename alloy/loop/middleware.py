@@ -157,6 +157,9 @@ class Vetted:
     verdict: Block | Halt | None = None
 
 
+_NOTHING = nullcontext()
+
+
 class Hooks:
     """The middleware of one agent, asked in order, and after them those of the agents it works for.
 
@@ -188,7 +191,7 @@ class Hooks:
 
     def around(self, state: State, work: Work) -> AbstractContextManager[object]:
         """A block for a piece of work, in which all who measure watch it."""
-        return Around([(m, state.info()) for m in self._around], work) if self._around else nullcontext()
+        return Around([(m, state.info()) for m in self._around], work) if self._around else _NOTHING
 
     async def session_start(self, session: Session) -> Halt | None:
         """The first halt."""

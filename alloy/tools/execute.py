@@ -69,8 +69,8 @@ class Executor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         assert self._watching is not None
-        self._watch = None
-        return await self._watching.__aexit__(kind, error, trace)
+        watching, self._watching, self._watch = self._watching, None, None
+        return await watching.__aexit__(kind, error, trace)
 
     async def run(
         self,
@@ -230,7 +230,8 @@ class _Run:
         finally:
             self.watch.remove(running)
             if context is not None:
-                context.report = _ignore  # a thread that is left behind has nothing to report any more
+                # For a thread that is left behind; and so that nothing that holds the context is held by it.
+                context.report, context.answer = _ignore, partial(_too_late, job.call.id)
         return _stopped(running, tool, limit, work)
 
     def _context(self, job: Job, running: Running) -> ToolContext:
@@ -333,6 +334,10 @@ def _from_thread(report: Callable[[object], None], data: object) -> None:
 
 def _ignore(data: object) -> None:
     """Where nobody listens any more."""
+
+
+async def _too_late(call_id: str, question: str) -> str:
+    raise ToolError(f"the call {call_id!r} is over, so it cannot ask {question!r}")
 
 
 def _file_name(call_id: str) -> str:

@@ -32,14 +32,14 @@ class Watch:
 
     Args:
         after: calls a function in so many seconds.
-
-    Attributes:
-        is_over: all calls have been told to stop.
+        is_over: whether all calls have been told to stop.
     """
 
-    def __init__(self, after: Callable[[float, Callable[[], None]], object]) -> None:
-        self.is_over: bool = False
+    def __init__(
+        self, after: Callable[[float, Callable[[], None]], object], is_over: Callable[[], bool] = lambda: False
+    ) -> None:
         self._after = after
+        self._is_over = is_over
         self._running: dict[Running, Callable[[], bool]] = {}
         self._is_planned = False
 
@@ -59,9 +59,9 @@ class Watch:
 
     def _look(self) -> None:
         self._is_planned = False
-        now = trio.current_time()
+        now, is_over = trio.current_time(), self._is_over()
         for running, is_told in self._running.items():
-            if self.is_over or running.scope.cancel_called or now >= running.deadline or is_told():
+            if is_over or running.scope.cancel_called or now >= running.deadline or is_told():
                 _log(running, now)
         self._plan()
 
@@ -83,7 +83,7 @@ async def watching() -> AsyncIterator[Watch]:
         async with trio.open_nursery() as nursery:
             timer = _Timer(nursery)
             try:
-                yield timer.watch
+                yield Watch(timer.after, lambda: timer.is_over)
             finally:
                 timer.scope.cancel()
 
@@ -92,11 +92,11 @@ class _Timer:
     """Keeps the time of a watch, also when the block was cancelled: calls that go on then are what it is for."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.watch: Watch = Watch(self._after)
+        self.is_over: bool = False
         self.scope: trio.CancelScope = trio.CancelScope()
         self._nursery = nursery
 
-    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
         self.scope = trio.CancelScope(shield=True)
         self._nursery.start_soon(self._wait, self.scope, seconds, action)
 
@@ -104,5 +104,5 @@ class _Timer:
         with scope:
             await trio.sleep(seconds)
         if not scope.cancel_called:
-            self.watch.is_over = trio.current_effective_deadline() == -math.inf
+            self.is_over = trio.current_effective_deadline() == -math.inf
             action()

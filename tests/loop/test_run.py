@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Annotated, Any
 
 import attrs
@@ -410,3 +412,23 @@ async def test_a_batch_of_every_kind_of_call_gives_a_result_each_in_order(
     assert sum(isinstance(event, alloy.ToolFinished) for event in events) == 8
     assert sum(isinstance(event, alloy.ToolStarted) for event in events) == 6
     assert trio.current_time() == 9.0
+
+
+async def test_a_run_leaves_nothing_to_the_garbage_collector() -> None:
+    class Deps:
+        pass
+
+    async def peek(context: ToolContext) -> str:
+        """Look at the context."""
+        return context.run_id
+
+    deps = Deps()
+    freed = weakref.ref(deps)
+    gc.disable()
+    try:
+        await alloy.run("x", model=ScriptedModel(calls("peek"), says("y")), tools=[peek], deps=deps)
+        del deps
+
+        assert freed() is None
+    finally:
+        gc.enable()
