@@ -21,6 +21,7 @@ from alloy.cli.text import printable
 from alloy.errors import AlloyError, closest_of, sole_error
 from alloy.version import __version__
 
+STORE = f"a folder of sessions, or a database (*{', *'.join(sessions.DATABASES)}); by default the user's own folder"
 DEFAULT_MODEL = "anthropic:claude-sonnet-4-6"
 
 EPILOG = """\
@@ -131,6 +132,8 @@ def command_line_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("run", help="ask once, let tools run, print the answer", parents=[agent, every], **looks)
     one.add_argument("prompt", nargs="?", help="what to ask; '-' or nothing reads it from standard input")
     one.add_argument("--until-tool", metavar="NAME", help="go on until the model has called this tool")
+    one.add_argument("--session", metavar="ID", help="go on with this session, or begin it; it is kept")
+    one.add_argument("--store", metavar="PATH", help=f"where it is kept: {STORE}")
     one.add_argument("--json", action="store_true", help="print the events instead, one JSON object a line")
 
     chat_ = commands.add_parser("chat", help="talk: a conversation in the terminal", parents=[agent, every], **looks)
@@ -150,19 +153,21 @@ def command_line_parser() -> argparse.ArgumentParser:
         "models", help="whom one can ask, whether there is a key, and what they cost", parents=[every], **looks
     )
     known.add_argument("--json", action="store_true", help="print one JSON array instead")
-    _add_sessions(commands.add_parser("sessions", help="what is kept, and what is in it", parents=[every], **looks))
+    kept = commands.add_parser("sessions", help="what is kept, and what is in it", parents=[every], **looks)
+    _add_sessions(kept, agent)
     return parser
 
 
-def _add_sessions(kept: argparse.ArgumentParser) -> None:
-    kept.add_argument(
-        "--store", metavar="PATH", help=f"a folder of sessions, or a database (*{', *'.join(sessions.DATABASES)})"
-    )
+def _add_sessions(kept: argparse.ArgumentParser, agent: argparse.ArgumentParser) -> None:
+    kept.add_argument("--store", metavar="PATH", help=STORE)
     actions = kept.add_subparsers(dest="action", metavar="action", title="actions (default: list them)")
     show = actions.add_parser("show", help="print the conversation")
     show.add_argument("--whole", action="store_true", help="with the results of tools in full")
     export = actions.add_parser("export", help="print all of it as JSON")
-    for action in (show, export):
+    resume = actions.add_parser("resume", help="go on with a run that was broken off", parents=[agent])
+    for name, what in (("--approve", "let the call run that pends under this id"), ("--deny", "do not let it run")):
+        resume.add_argument(name, action="append", default=[], metavar="ID", help=what)
+    for action in (show, export, resume):
         action.add_argument("id")
     taken_up = actions.add_parser("import", help="take up what was exported, and print its id")
     taken_up.add_argument("file", nargs="?", default="-", help="'-' or nothing reads standard input")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 
 import alloy
 from alloy.cli.agent import agent_for, model_for
@@ -12,6 +13,7 @@ from alloy.cli.exits import exit_code
 from alloy.cli.pieces import pieces
 from alloy.cli.plain import PlainFace
 from alloy.cli.reports import reports_shown_by
+from alloy.cli.sessions import store_at
 
 
 async def command(options: argparse.Namespace) -> int:
@@ -20,9 +22,14 @@ async def command(options: argparse.Namespace) -> int:
     Raises:
         AlloyError, ValueError, TypeError: as `alloy.stream` on entering.
     """
+    if options.store is not None and options.session is None:
+        raise ValueError("--store needs --session, the id of a session in it")
     face = PlainFace()
     with reports_shown_by(face.note, whole=options.debug):
-        async with alloy.stream(_prompt(options.prompt), agent_for(options, model_for(options))) as stream:
+        agent = agent_for(options, model_for(options))
+        prompt = _prompt(options.prompt)
+        kept = nullcontext() if options.session is None else store_at(options.store, make=True)
+        async with kept as store, alloy.stream(prompt, agent, store=store, session_id=options.session) as stream:
             async for event in stream:
                 if options.json:
                     print(json.dumps(event.to_json(), ensure_ascii=False), flush=True)

@@ -9,8 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import alloy
-from alloy.cli.exits import FAILED
+from alloy.cli.agent import agent_for, model_for
+from alloy.cli.exits import FAILED, exit_code
+from alloy.cli.pieces import pieces
 from alloy.cli.places import state_folder
+from alloy.cli.plain import PlainFace
+from alloy.cli.reports import reports_shown_by
 from alloy.cli.text import columns, one_line, printable
 from alloy.cli.transcript import transcript
 from alloy.llm.content import JSON
@@ -22,15 +26,15 @@ from alloy.stores import JSONLStore
 DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
-def store_at(path: str | None) -> Store:
+def store_at(path: str | None, *, make: bool = False) -> Store:
     """The store at a path: a database by its ending, else a folder of files; by default the user's own.
 
     Raises:
-        ValueError: there is nothing at the path.
+        ValueError: there is nothing at the path, and it is not to be made.
     """
     if path is None:
         return JSONLStore(state_folder() / "sessions")
-    if not Path(path).exists():
+    if not make and not Path(path).exists():
         raise ValueError(f"there is no store at {path!r}")
     if Path(path).suffix in DATABASES:
         from alloy.stores import SQLiteStore  # brings sqlite3, which a folder does not need
@@ -53,11 +57,40 @@ async def command(options: argparse.Namespace) -> int:
             case "export":
                 json.dump(await store.export(options.id), sys.stdout)
                 print()
+            case "resume":
+                return await _resume(store, options)
             case "import":
                 print(await store.import_(_read(options.file)))
             case _:
                 return await _list(store)
     return 0
+
+
+async def _resume(store: Store, options: argparse.Namespace) -> int:
+    """Go on with a session, and print what comes of it; what pends is told, with the ids to decide by."""
+    face = PlainFace()
+    seen: list[alloy.Event] = []
+
+    def show(event: alloy.Event) -> None:
+        seen.append(event)
+        for piece in pieces(event):
+            face.put(piece)
+
+    decisions: dict[str, alloy.Decision] = {id: alloy.Approve() for id in options.approve}
+    decisions |= {id: alloy.Deny() for id in options.deny}
+    with reports_shown_by(face.note, whole=options.debug):
+        agent = agent_for(options, model_for(options))
+        try:
+            result = await alloy.resume(store, options.id, agent, decisions=decisions, on_event=show)
+        except alloy.AlloyError as error:
+            if error.result is None or not seen:
+                raise
+            return exit_code(error.result)  # it has been shown
+    if not seen:
+        print(printable(result.text))
+    for pending in result.pending:
+        print(f"{pending.id}  {one_line(pending.question)}", file=sys.stderr)
+    return exit_code(result)
 
 
 async def _list(store: Store) -> int:

@@ -151,3 +151,49 @@ def test_what_is_no_export_is_refused(kept: str, tmp_path: Path, capsys: pytest.
 def test_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sessions", "--store", str(tmp_path)]) == 0
     assert capsys.readouterr() == ("", "there are no sessions\n")
+
+
+@pytest.mark.works("`alloy run --session` and `alloy sessions resume`: conversations and runs that outlive the process")
+@pytest.mark.parametrize("store", [[], ["--store", "kept.db"], ["--store", "folder"]])
+def test_a_run_goes_on_with_its_session(
+    store: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for text in ("one", "two"):
+        assert main(["run", text, "--model", "scripted:echo", "--session", "mine", *store]) == 0
+    capsys.readouterr()
+
+    assert main(["sessions", *store, "show", "mine"]) == 0
+
+    assert capsys.readouterr().out.split() == [">", "one", "one", ">", "two", "two"]
+
+
+def test_a_store_without_a_session_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "x", "--model", "scripted:echo", "--store", "x.db"]) == 2
+
+    assert "--store needs --session" in capsys.readouterr().err
+
+
+def test_a_paused_session_is_told_and_resumed(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("milk")
+    resume = ["sessions", "--store", kept, "resume", "paused", "--model", "scripted:echo", "--tools", "read_file"]
+
+    assert main(resume) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith("p  ")
+    assert main([*resume, "--approve", "nope"]) == 1
+    assert "no decision 'nope' is pending; there are: 'p'" in capsys.readouterr().err
+    assert main([*resume, "--approve", "p"]) == 0
+    capsys.readouterr()
+    assert main(["sessions", "--store", kept, "show", "paused"]) == 0
+
+    assert "milk" in capsys.readouterr().out
+
+
+def test_a_session_that_is_done_is_told_again(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sessions", "--store", kept, "resume", "done", "--model", "scripted:echo"]) == 0
+
+    assert capsys.readouterr().out == "Milk.\n"
