@@ -37,7 +37,8 @@ class Action:
 
 async def show_help(talk: Talk, argument: str) -> None:
     interactive = talk.console.interactive
-    rows = help_rows(action.command for action in actions(interactive=interactive, skills=talk.skills).values())
+    known = actions(interactive=interactive, skills=talk.skills, keeps=talk.store is not None)
+    rows = help_rows(action.command for action in known.values())
     talk.show_rows((*rows, ("", ""), *KEYS) if interactive else rows)
 
 
@@ -96,6 +97,15 @@ async def then(talk: Talk, argument: str) -> None:
     await talk.ref.follow_up(argument)
 
 
+async def fork(talk: Talk, argument: str) -> None:
+    assert talk.store is not None
+    assert talk.session is not None
+    if (current := (await talk.ref.health()).request_id) is not None:
+        raise ValueError(f"the run of request {current!r} is on; stop it with Ctrl-C, or wait for its end")
+    talk.goes_on_as = await talk.store.fork(talk.session)
+    talk.leave()
+
+
 async def reset(talk: Talk, argument: str) -> None:
     await talk.ref.reset()
     talk.context = None
@@ -130,13 +140,19 @@ ALWAYS = (
 WHILE_IT_WORKS = (Action(Command("then", "TEXT", "say this once the run that is on is over"), then),)
 
 
+# Where the conversation is kept.
+KEPT = (Action(Command("fork", "", "go on with a copy of the session; this one stays as it is"), fork),)
+
 # Where there are any.
 WITH_SKILLS = (Action(Command("skills", "", "how-tos that the model can read; /NAME has it use one"), skills),)
 
 
-def actions(*, interactive: bool, skills: Sequence[Skill] = ()) -> Mapping[str, Action]:
+def actions(*, interactive: bool, skills: Sequence[Skill] = (), keeps: bool = False) -> Mapping[str, Action]:
     """The commands that there are, by name. A skill is one too, unless its name is taken or no word."""
-    own = {action.command.name: action for action in (*ALWAYS, *(WHILE_IT_WORKS if interactive else ()))}
+    own = {
+        action.command.name: action
+        for action in (*ALWAYS, *(WHILE_IT_WORKS if interactive else ()), *(KEPT if keeps else ()))
+    }
     if not skills:
         return own
     own |= {action.command.name: action for action in WITH_SKILLS}

@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import attrs
 import trio
@@ -21,6 +21,7 @@ from alloy.cli.places import private_file, state_folder
 from alloy.cli.plain import open_plain
 from alloy.cli.repl import Repl
 from alloy.cli.reports import reports_shown_by
+from alloy.cli.sessions import store_at
 from alloy.cli.talk import Talk
 from alloy.loop.skills import skills_of
 from alloy.version import __version__
@@ -32,15 +33,19 @@ async def command(options: argparse.Namespace) -> int:
     """Talk until the user leaves, and return the exit code.
 
     Raises:
-        AlloyError, ValueError: the agent cannot be asked.
+        AlloyError, ValueError: the agent cannot be asked, or its session not be opened.
     """
+    if options.store is not None and options.session is None:
+        raise ValueError("--store needs --session, the id of a session in it")
     model = model_for(options)
     agent = agent_for(options, model)
     tools = [TOOLS[name] for name in options.tools]
     skills = await skills_of(agent)
     signals = Signals()
-    commands = {name: action.command for name, action in actions(interactive=True, skills=skills).items()}
+    keeps = options.session is not None
+    commands = {name: a.command for name, a in actions(interactive=True, skills=skills, keeps=keeps).items()}
     async with (
+        store_at(options.store, make=True) if keeps else nullcontext() as store,
         _console(commands) as console,
         trio.open_nursery() as nursery,
     ):
@@ -49,13 +54,27 @@ async def command(options: argparse.Namespace) -> int:
         ask = options.ask if options.ask is not None else CHANGING if console.interactive else ()
         agent = agent.evolve(middleware=[alloy.ApproveTools(ask)])
         with reports_shown_by(lambda line: console.put(Note(line)), whole=options.debug):
-            async with alloy.open_agent(agent, drain=0.0) as ref:
-                if console.interactive:
-                    console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
-                talk = Talk(
-                    ref=ref, console=console, model=model.name, tools=tools, skills=skills, window=model.card.window
-                )
-                await (repl := Repl(talk)).run()
+            if console.interactive:
+                console.put(Note(f"alloy {__version__} · {model.name} · /help lists the commands, Ctrl-D leaves"))
+            session = options.session
+            while True:
+                async with alloy.open_agent(agent, drain=0.0, store=store, session_id=session) as ref:
+                    if session is not None:
+                        console.put(Note(f"session {session}: {len(await ref.messages())} messages so far"))
+                    talk = Talk(
+                        ref=ref,
+                        console=console,
+                        model=model.name,
+                        tools=tools,
+                        skills=skills,
+                        window=model.card.window,
+                        store=store,
+                        session=session,
+                    )
+                    await (repl := Repl(talk)).run()
+                if talk.goes_on_as is None:
+                    break
+                session = talk.goes_on_as
         nursery.cancel_scope.cancel(reason="the chat is over")
     return repl.code if signals.code is None else signals.code
 

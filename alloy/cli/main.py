@@ -127,16 +127,18 @@ def command_line_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="alloy", description="Run LLM agents.", **looks)
     parser.add_argument("--version", action="version", version=f"alloy {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    every, agent = _every_command(), _agent()
+    every, agent, session = _every_command(), _agent(), _session()
 
-    one = commands.add_parser("run", help="ask once, let tools run, print the answer", parents=[agent, every], **looks)
+    one = commands.add_parser(
+        "run", help="ask once, let tools run, print the answer", parents=[agent, session, every], **looks
+    )
     one.add_argument("prompt", nargs="?", help="what to ask; '-' or nothing reads it from standard input")
     one.add_argument("--until-tool", metavar="NAME", help="go on until the model has called this tool")
-    one.add_argument("--session", metavar="ID", help="go on with this session, or begin it; it is kept")
-    one.add_argument("--store", metavar="PATH", help=f"where it is kept: {STORE}")
     one.add_argument("--json", action="store_true", help="print the events instead, one JSON object a line")
 
-    chat_ = commands.add_parser("chat", help="talk: a conversation in the terminal", parents=[agent, every], **looks)
+    chat_ = commands.add_parser(
+        "chat", help="talk: a conversation in the terminal", parents=[agent, session, every], **looks
+    )
     asks = chat_.add_mutually_exclusive_group()
     careful = ",".join(CHANGING)
     asks.add_argument(
@@ -171,6 +173,14 @@ def _add_sessions(kept: argparse.ArgumentParser, agent: argparse.ArgumentParser)
         action.add_argument("id")
     taken_up = actions.add_parser("import", help="take up what was exported, and print its id")
     taken_up.add_argument("file", nargs="?", default="-", help="'-' or nothing reads standard input")
+
+
+def _session() -> Parser:
+    """What commands take that go on with what was said."""
+    session = Parser(add_help=False)
+    session.add_argument("--session", metavar="ID", help="go on with this session, or begin it; it is kept")
+    session.add_argument("--store", metavar="PATH", help=f"where it is kept: {STORE}")
+    return session
 
 
 def _every_command() -> Parser:

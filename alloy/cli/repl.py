@@ -41,7 +41,7 @@ class Repl:
         self._progress = trio.Event()
         self._command = trio.CancelScope()
         self._questions = Questions(talk)
-        self._actions = actions(interactive=talk.console.interactive, skills=talk.skills)
+        self._actions = actions(interactive=talk.console.interactive, skills=talk.skills, keeps=talk.store is not None)
         talk.console.standing = self.standing
 
     async def run(self) -> None:

@@ -11,6 +11,7 @@ import trio
 from alloy.agents.ref import AgentRef
 from alloy.cli.console import Console
 from alloy.cli.pieces import Shown, Table
+from alloy.loop.journal import Store
 from alloy.loop.skills import Skill
 from alloy.tools import Tool
 
@@ -32,6 +33,8 @@ class Talk:
         over: cancelled when the conversation is to end.
         context: tokens that the last request took of the model's window; None before the first.
         window: how many there are; None if that is not known.
+        store, session: where the conversation is kept, and as what; None if it is not.
+        goes_on_as: the session to go on with once this conversation is over; None to leave.
     """
 
     ref: AgentRef[Any]
@@ -43,6 +46,9 @@ class Talk:
     over: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     context: int | None = None
     window: int | None = None
+    store: Store | None = None
+    session: str | None = None
+    goes_on_as: str | None = None
 
     def show(self, text: str) -> None:
         """Show what a command has to say."""

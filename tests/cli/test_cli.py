@@ -161,6 +161,21 @@ def test_a_chat_through_pipes_takes_a_prompt_a_line_and_ends_with_the_code_of_th
     assert alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path).returncode == 0
 
 
+def test_a_chat_goes_on_with_its_session_and_with_a_copy_after_a_fork(tmp_path: Path) -> None:
+    kept = ("chat", "--model", "scripted:echo", "--session", "mine", "--store", "kept")
+
+    first = alloy_cli(*kept, cwd=tmp_path, stdin="one\n/fork\ntwo\n")
+    second = alloy_cli(*kept, cwd=tmp_path, stdin="/history\n")
+
+    assert (first.stdout, first.returncode) == ("one\ntwo\n", 0)
+    assert [line.rpartition(": ")[2] for line in first.stderr.splitlines()] == [
+        "0 messages so far",
+        "2 messages so far",
+    ]
+    assert second.stdout.split() == [">", "one", "one"]
+    assert alloy_cli("chat", "--store", "kept", cwd=tmp_path).returncode == 2
+
+
 def test_a_conversation_can_be_saved_and_a_program_can_go_on_with_it(tmp_path: Path) -> None:
     prompts = "hello\n/save talk.txt\n/save talk.json\n/save talk.txt\n/save\n/save no/such/folder\n"
     done = alloy_cli("chat", "--model", "scripted:echo", cwd=tmp_path, stdin=prompts)
@@ -333,4 +348,4 @@ def test_a_prompt_that_is_no_text_is_read_as_well_as_it_can_be(tmp_path: Path) -
 def test_the_page_of_the_command_line_names_all_commands_of_the_chat() -> None:
     page = (Path(ROOT) / "docs" / "how-to" / "use-the-command-line.md").read_text()
 
-    assert [name for name in actions(interactive=True) if f"`/{name}" not in page] == []
+    assert [name for name in actions(interactive=True, keeps=True) if f"`/{name}" not in page] == []
