@@ -17,11 +17,10 @@ from alloy.cli.agent import CHANGING, TOOLS, agent_for, model_for
 from alloy.cli.commands import Command
 from alloy.cli.console import Console, moves_cursor
 from alloy.cli.pieces import Note
-from alloy.cli.places import private_file, state_folder
+from alloy.cli.places import private_file, state_folder, store_at
 from alloy.cli.plain import open_plain
 from alloy.cli.repl import Repl
 from alloy.cli.reports import reports_shown_by
-from alloy.cli.sessions import store_at
 from alloy.cli.talk import Talk
 from alloy.loop.skills import skills_of
 from alloy.version import __version__

@@ -8,20 +8,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import trio
 
-from alloy.cli import chat, demo, models, run, sessions
 from alloy.cli.agent import CHANGING, TOOLS, tool_names
 from alloy.cli.exits import FAILED, INTERRUPTED, USAGE
+from alloy.cli.places import DATABASES
 from alloy.cli.text import printable
 from alloy.errors import AlloyError, closest_of, sole_error
 from alloy.version import __version__
 
-STORE = f"a folder of sessions, or a database (*{', *'.join(sessions.DATABASES)}); by default the user's own folder"
+STORE = f"a folder of sessions, or a database (*{', *'.join(DATABASES)}); by default the user's own folder"
 DEFAULT_MODEL = "anthropic:claude-sonnet-4-6"
 
 EPILOG = """\
@@ -68,7 +68,7 @@ def _code(options: argparse.Namespace) -> int:
     """Run the command; what goes wrong is told in a line, and is an exit code."""
     try:
         with sole_error():
-            return _commands()[options.command](options)
+            return _run(options)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has stopped: a second one would only spoil the exit code
         return _told("interrupted", INTERRUPTED)
@@ -107,14 +107,29 @@ def _written(code: int) -> int:
     return code
 
 
-def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    return {
-        "run": lambda options: trio.run(run.command, options),
-        "chat": lambda options: trio.run(chat.command, options),
-        "demo": lambda options: trio.run(demo.command),
-        "models": models.command,
-        "sessions": lambda options: trio.run(sessions.command, options),
-    }
+def _run(options: argparse.Namespace) -> int:
+    """Run the command. Its module is loaded only now: each brings much that the others do not need."""
+    match options.command:
+        case "run":
+            from alloy.cli import run
+
+            return trio.run(run.command, options)
+        case "chat":
+            from alloy.cli import chat
+
+            return trio.run(chat.command, options)
+        case "demo":
+            from alloy.cli import demo
+
+            return trio.run(demo.command)
+        case "models":
+            from alloy.cli import models
+
+            return models.command(options)
+        case _:
+            from alloy.cli import sessions
+
+            return trio.run(sessions.command, options)
 
 
 def command_line_parser() -> argparse.ArgumentParser:

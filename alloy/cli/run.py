@@ -11,9 +11,9 @@ import alloy
 from alloy.cli.agent import agent_for, model_for
 from alloy.cli.exits import exit_code
 from alloy.cli.pieces import pieces
+from alloy.cli.places import store_at
 from alloy.cli.plain import PlainFace
 from alloy.cli.reports import reports_shown_by
-from alloy.cli.sessions import store_at
 
 
 async def command(options: argparse.Namespace) -> int:

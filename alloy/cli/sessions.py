@@ -12,7 +12,7 @@ import alloy
 from alloy.cli.agent import agent_for, model_for
 from alloy.cli.exits import FAILED, exit_code
 from alloy.cli.pieces import pieces
-from alloy.cli.places import state_folder
+from alloy.cli.places import store_at
 from alloy.cli.plain import PlainFace
 from alloy.cli.reports import reports_shown_by
 from alloy.cli.text import columns, one_line, printable
@@ -21,26 +21,6 @@ from alloy.llm.content import JSON
 from alloy.loop.errors import CorruptStore, UnknownVersion
 from alloy.loop.journal import Store
 from alloy.loop.recovery import Recovered, fold
-from alloy.stores import JSONLStore
-
-DATABASES = (".db", ".sqlite", ".sqlite3")
-
-
-def store_at(path: str | None, *, make: bool = False) -> Store:
-    """The store at a path: a database by its ending, else a folder of files; by default the user's own.
-
-    Raises:
-        ValueError: there is nothing at the path, and it is not to be made.
-    """
-    if path is None:
-        return JSONLStore(state_folder() / "sessions")
-    if not make and not Path(path).exists():
-        raise ValueError(f"there is no store at {path!r}")
-    if Path(path).suffix in DATABASES:
-        from alloy.stores import SQLiteStore  # brings sqlite3, which a folder does not need
-
-        return SQLiteStore(path)
-    return JSONLStore(path)
 
 
 async def command(options: argparse.Namespace) -> int:
