@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Literal
 
 import attrs
 import trio
@@ -20,9 +19,10 @@ import trio
 from alloy.llm.message import mint
 from alloy.loop.errors import StoreError
 from alloy.stores import lines
-from alloy.stores.entries import EntryStore, Raw, Stored, lost, taken, unknown
+from alloy.stores.disk import DiskStore, Durability
+from alloy.stores.entries import Raw, Stored, lost, taken, unknown
 from alloy.stores.owner import Owner
-from alloy.stores.writer import Job, Writer
+from alloy.stores.writer import Job
 
 _SAFE = re.compile(r"[a-z0-9_-]{1,80}")  # no upper case: some file systems do not tell it apart
 _LOCK_WAIT = 5.0  # seconds; who writes a file holds it for milliseconds, unless stopped just then
@@ -45,7 +45,7 @@ class _Commit:
     entries: Sequence[Raw]
 
 
-class JSONLStore(EntryStore[_Lease]):
+class JSONLStore(DiskStore[_Lease, _Commit]):
     """A folder with a file for each session: `async with JSONLStore("sessions") as store: …`.
 
     A session is driven by one owner at a time, also across processes. The folder must be on a file
@@ -56,7 +56,7 @@ class JSONLStore(EntryStore[_Lease]):
         self,
         directory: str | PathLike[str],
         *,
-        durability: Literal["process", "power"] = "process",
+        durability: Durability = "process",
         lease: float = 30.0,
     ) -> None:
         """Name the folder; it is made when the store is entered, for its user alone.
@@ -70,22 +70,8 @@ class JSONLStore(EntryStore[_Lease]):
         Raises:
             ValueError: there is no such durability, or `lease` is not positive.
         """
-        if durability not in ("process", "power"):
-            raise ValueError(f"durability is 'process' or 'power', got {durability!r}")
-        if not lease > 0:
-            raise ValueError(f"lease must be positive, got {lease!r}")
+        super().__init__(durability, lease)
         self._folder = Path(directory)
-        self._syncs = durability == "power"
-        self._lease = lease
-        self._owner: Owner | None = None
-        self._held: set[str] = set()  # the tokens of the sessions that are driven through this store
-        self._writer: Writer[_Commit] | None = None
-
-    async def start(self) -> None:
-        """See `EntryStore.start`."""
-        self._owner = await trio.to_thread.run_sync(self._become_owner)
-        self._writer = Writer("JSONLStore", self._commit_all, idle=self._owner.touch, every=self._lease / 3)
-        self._writer.start()
 
     def _become_owner(self) -> Owner:
         try:
@@ -93,18 +79,6 @@ class JSONLStore(EntryStore[_Lease]):
             return Owner(self._folder / ".owners", self._lease)
         except OSError as error:
             raise StoreError(f"cannot use {str(self._folder)!r} for sessions: {error}") from error
-
-    async def stop(self) -> None:
-        """See `EntryStore.stop`."""
-        writer, owner = self._writing(), self._owner
-        assert owner is not None
-        await writer.stop()
-        owner.close()
-        self._held.clear()
-
-    def _writing(self) -> Writer[_Commit]:
-        assert self._writer is not None
-        return self._writer
 
     async def names(self) -> Iterable[str]:
         """See `EntryStore.names`."""
@@ -140,7 +114,7 @@ class JSONLStore(EntryStore[_Lease]):
 
     async def create(self, session_id: str, stored: Stored) -> bool:
         """See `EntryStore.create`."""
-        return await self._writing().call(lambda: self._create(session_id, stored))
+        return await self._writer.call(lambda: self._create(session_id, stored))
 
     def _create(self, session_id: str, stored: Stored) -> bool:
         text = lines.header(session_id, stored)
@@ -156,11 +130,10 @@ class JSONLStore(EntryStore[_Lease]):
 
     async def acquire(self, session_id: str, *, steal: bool) -> tuple[_Lease, Stored]:
         """See `EntryStore.acquire`."""
-        return await self._writing().call(lambda: self._acquire(session_id, steal=steal))
+        return await self._writer.call(lambda: self._acquire(session_id, steal=steal))
 
     def _acquire(self, session_id: str, *, steal: bool) -> tuple[_Lease, Stored]:
         path, owner = self._path(session_id), self._owner
-        assert owner is not None
         with _failing(f"open session {session_id!r}"):
             try:
                 with _opened(path) as file:
@@ -168,7 +141,7 @@ class JSONLStore(EntryStore[_Lease]):
                     if found is None:
                         raise unknown(session_id)
                     lines.check_id(found, session_id, path.name)
-                    if not steal and self._is_driven(found, owner):
+                    if not steal and self._is_driven(found.token, found.owner):
                         raise taken(session_id, found.owner)
                     os.ftruncate(file, found.end)  # of a commit that was torn off
                     token = mint("lse")
@@ -179,14 +152,9 @@ class JSONLStore(EntryStore[_Lease]):
         self._held.add(token)
         return _Lease(session_id, path, token, found.lines + 1, found.end + len(line)), found.stored
 
-    def _is_driven(self, file: lines.File, owner: Owner) -> bool:
-        if file.owner == owner.id:
-            return file.token in self._held
-        return file.token != "" and owner.life_of(file.owner) == "alive"
-
     async def commit(self, lease: _Lease, entries: Sequence[Raw]) -> None:
         """See `EntryStore.commit`."""
-        await self._writing().commit(_Commit(lease, entries))
+        await self._writer.commit(_Commit(lease, entries))
 
     def _commit_all(self, jobs: Sequence[Job[_Commit]]) -> None:
         for job in jobs:
@@ -220,7 +188,7 @@ class JSONLStore(EntryStore[_Lease]):
 
     async def release(self, lease: _Lease) -> None:
         """See `EntryStore.release`."""
-        await self._writing().call(lambda: self._release(lease))
+        await self._writer.call(lambda: self._release(lease))
 
     def _release(self, lease: _Lease) -> None:
         self._held.discard(lease.token)

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import attrs
 import trio
 
 from alloy.llm.message import mint
 from alloy.loop.errors import CorruptStore, StoreError, UnknownSession, UnknownVersion
-from alloy.stores.entries import EntryStore, Raw, Stored, dumps, lost, taken, unknown
+from alloy.stores.disk import DiskStore, Durability
+from alloy.stores.entries import Raw, Stored, dumps, lost, taken, unknown
 from alloy.stores.owner import Owner
-from alloy.stores.writer import Job, Writer
+from alloy.stores.writer import Job
 
 VERSION = 1
 _APPLICATION = 0x616C6C6F  # "allo": whose file this is
@@ -72,7 +73,7 @@ class _Commit:
     texts: Sequence[str]
 
 
-class SQLiteStore(EntryStore[_Lease]):
+class SQLiteStore(DiskStore[_Lease, _Commit]):
     """One file for all sessions: `async with SQLiteStore("sessions.db") as store: …`.
 
     One thread writes, and puts what many sessions commit at the same time into one transaction. A session is
@@ -83,7 +84,7 @@ class SQLiteStore(EntryStore[_Lease]):
         self,
         path: str | PathLike[str],
         *,
-        durability: Literal["process", "power"] = "process",
+        durability: Durability = "process",
         lease: float = 30.0,
     ) -> None:
         """Name the file; it is made when the store is entered, in a folder that must be there.
@@ -97,25 +98,11 @@ class SQLiteStore(EntryStore[_Lease]):
         Raises:
             ValueError: there is no such durability, `lease` is not positive, or `path` is `:memory:`.
         """
-        if durability not in ("process", "power"):
-            raise ValueError(f"durability is 'process' or 'power', got {durability!r}")
-        if not lease > 0:
-            raise ValueError(f"lease must be positive, got {lease!r}")
+        super().__init__(durability, lease)
         if str(path) in (":memory:", ""):
             raise ValueError(f"path must name a file, got {str(path)!r}; for sessions in memory there is MemoryStore")
         self._path = Path(path)
-        self._syncs = durability == "power"
-        self._lease = lease
-        self._owner: Owner | None = None
-        self._held: set[str] = set()  # the tokens of the sessions that are driven through this store
-        self._writer: Writer[_Commit] | None = None
         self._database: sqlite3.Connection | None = None  # the writing thread's
-
-    async def start(self) -> None:
-        """See `EntryStore.start`."""
-        self._owner = await trio.to_thread.run_sync(self._become_owner)
-        self._writer = Writer("SQLiteStore", self._commit_all, idle=self._owner.touch, every=self._lease / 3)
-        self._writer.start()
 
     def _become_owner(self) -> Owner:
         with self._failing("open"):
@@ -167,22 +154,14 @@ class SQLiteStore(EntryStore[_Lease]):
 
     async def stop(self) -> None:
         """See `EntryStore.stop`."""
-        writer, owner = self._writing(), self._owner
-        assert owner is not None
         with contextlib.suppress(StoreError), trio.CancelScope(shield=True):
-            await writer.call(self._disconnect)
-        await writer.stop()
-        owner.close()
-        self._held.clear()
+            await self._writer.call(self._disconnect)
+        await super().stop()
 
     def _disconnect(self) -> None:
         database, self._database = self._writable(), None
         with self._failing("close"):
             database.close()
-
-    def _writing(self) -> Writer[_Commit]:
-        assert self._writer is not None
-        return self._writer
 
     def _writable(self) -> sqlite3.Connection:
         assert self._database is not None
@@ -283,7 +262,7 @@ class SQLiteStore(EntryStore[_Lease]):
     async def create(self, session_id: str, stored: Stored) -> bool:
         """See `EntryStore.create`."""
         texts = [dumps(raw) for raw in stored.entries]
-        return await self._writing().call(lambda: self._create(session_id, stored.created_at, texts))
+        return await self._writer.call(lambda: self._create(session_id, stored.created_at, texts))
 
     def _create(self, session_id: str, created_at: float, texts: Sequence[str]) -> bool:
         database = self._writable()
@@ -301,7 +280,7 @@ class SQLiteStore(EntryStore[_Lease]):
 
     async def acquire(self, session_id: str, *, steal: bool) -> tuple[_Lease, Stored]:
         """See `EntryStore.acquire`."""
-        lease = await self._writing().call(lambda: self._acquire(session_id, steal=steal))
+        lease = await self._writer.call(lambda: self._acquire(session_id, steal=steal))
         try:
             return lease, await self.read(session_id)
         except BaseException:
@@ -311,11 +290,10 @@ class SQLiteStore(EntryStore[_Lease]):
 
     def _acquire(self, session_id: str, *, steal: bool) -> _Lease:
         database, owner = self._writable(), self._owner
-        assert owner is not None
         with self._failing("write"), _transaction(database):
             lease = self._session(database, session_id)
             (holder,) = database.execute("SELECT owner FROM sessions WHERE id = ?", (session_id,)).fetchone()
-            if not steal and self._is_driven(lease.token, holder, owner):
+            if not steal and self._is_driven(lease.token, holder):
                 raise taken(session_id, holder)
             lease.token = mint("lse")
             database.execute(
@@ -324,14 +302,9 @@ class SQLiteStore(EntryStore[_Lease]):
         self._held.add(lease.token)
         return lease
 
-    def _is_driven(self, token: str, holder: str, owner: Owner) -> bool:
-        if holder == owner.id:
-            return token in self._held
-        return token != "" and owner.life_of(holder) == "alive"
-
     async def commit(self, lease: _Lease, entries: Sequence[Raw]) -> None:
         """See `EntryStore.commit`."""
-        await self._writing().commit(_Commit(lease, [dumps(raw) for raw in entries]))
+        await self._writer.commit(_Commit(lease, [dumps(raw) for raw in entries]))
 
     def _commit_all(self, jobs: Sequence[Job[_Commit]]) -> None:
         """Write all in one transaction; if that fails, each in its own, so that one's fault is not the others'."""
@@ -378,7 +351,7 @@ class SQLiteStore(EntryStore[_Lease]):
 
     async def release(self, lease: _Lease) -> None:
         """See `EntryStore.release`."""
-        await self._writing().call(lambda: self._release(lease))
+        await self._writer.call(lambda: self._release(lease))
 
     def _release(self, lease: _Lease) -> None:
         self._held.discard(lease.token)
