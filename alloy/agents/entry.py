@@ -14,11 +14,14 @@ from alloy import otp
 from alloy.errors import closest_of
 from alloy.llm.budget import Budget, as_budget, current_budget
 from alloy.llm.message import UserMessage
+from alloy.llm.usage import Usage
 from alloy.loop.agent import Agent, as_fields
 from alloy.loop.emitter import Callback, Watcher
 from alloy.loop.means import Working
-from alloy.loop.recovery import StoredRun
+from alloy.loop.records import RunEnded, told
+from alloy.loop.recovery import Recovered, StoredRun
 from alloy.loop.result import Result, Status
+from alloy.loop.resuming import usage_with
 
 # A handler of any server works at the expense of whoever asked.
 otp.carried(current_budget)
@@ -92,11 +95,6 @@ class Entry:
     _died_with: otp.Ref | None = None
 
     @property
-    def stored_run_id(self) -> str:
-        """The run that had begun in an earlier process; empty for none."""
-        return "" if self.stored is None else self.stored.begun.run_id
-
-    @property
     def is_finished(self) -> bool:
         """Whether its run came to an end of its own, uncut."""
         return self._result is not None and self._result.status is not Status.CANCELLED
@@ -110,6 +108,16 @@ class Entry:
         """It has had its result for long; who asks for it gets what `make` makes of what is stored."""
         self._later = make
         self.done.set()
+
+    def ended(self, was: Recovered, status: Status, error: Exception | None = None) -> RunEnded:
+        """How its end is written down if its run does not do that, because it cannot begin, or not go on."""
+        return RunEnded(
+            run_id="" if self.stored is None else self.stored.begun.run_id,
+            status=str(status),
+            request_id=self.id,
+            error=None if error is None else told(error),
+            usage=Usage() if self.stored is None else usage_with(self.stored, was),
+        )
 
     def fail(self, error: BaseException) -> None:
         """It will have no result, because of `error`."""

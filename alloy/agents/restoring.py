@@ -127,12 +127,11 @@ def _result(state: SessionState, ledger: Ledger, ended: RunEnded) -> Result[obje
     if run is not None and run.ended is not None:
         agent = state.agent.evolve(**changes_of(ledger.options(ended.request_id)))
         return result_of(agent, run, ledger.was, state.id)
-    error = None if ended.error is None else error_of(str(ended.error["type"]), str(ended.error["message"]))
     return Result(
         status=Status(ended.status),
         reason=ended.reason,
         usage=ended.usage,
-        error=error,
+        error=error_of(ended),
         agent=ended.agent or state.agent.name,
         run_id=ended.run_id,
         session_id=state.id,

@@ -26,9 +26,8 @@ from alloy.loop.approval import Desk
 from alloy.loop.emitter import Tape
 from alloy.loop.errors import UnknownRequest
 from alloy.loop.ledger import Ledger
-from alloy.loop.records import Record, RunEnded
+from alloy.loop.records import Record
 from alloy.loop.result import Result, Status
-from alloy.loop.resuming import usage_with
 from alloy.loop.run import Run
 from alloy.loop.session import Session
 from alloy.otp.reasons import how
@@ -195,9 +194,7 @@ class SessionState:
         """A request that waits will never run; this is how it ends."""
         self.queue.remove(entry)
         if self.ledger is not None and (entry.prompt is not None or entry.stored is not None):
-            used = Usage() if entry.stored is None else usage_with(entry.stored, self.ledger.was)
-            ended = RunEnded(run_id=entry.stored_run_id, status=str(status), request_id=entry.id, usage=used)
-            self.notes.append(ended)
+            self.notes.append(entry.ended(self.ledger.was, status))
             self.noted.set()
         messages, agent = self.history(), self.agent.name
         entry.finish(Result(status=status, messages=messages, agent=agent, session_id=self.id, request_id=entry.id))

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from alloy import otp
-from alloy.agents.entry import Entry, PerRun
+from alloy.agents.entry import Entry
 from alloy.agents.options import Options
 from alloy.agents.restoring import requests_of, waiting
 from alloy.agents.run_graph import serving
@@ -21,13 +21,11 @@ from alloy.api import Connections
 from alloy.llm.budget import Budget, current_budget, together
 from alloy.llm.errors import AuthError
 from alloy.llm.message import UserMessage, mint
-from alloy.llm.usage import Usage
 from alloy.loop.emitter import Tape
 from alloy.loop.ledger import Ledger
 from alloy.loop.means import Means
-from alloy.loop.records import Accepted, RunBegun, RunEnded
-from alloy.loop.result import Result
-from alloy.loop.resuming import usage_with
+from alloy.loop.records import Accepted, Record, RunBegun
+from alloy.loop.result import Result, Status
 from alloy.loop.run import Run
 from alloy.otp.process import Process
 from alloy.tools import Executor
@@ -136,7 +134,7 @@ class RunSlot:
             if (result := getattr(error, "result", None)) is None:
                 raise
             if state.ledger is not None:
-                await state.ledger.append(_failed(entry, error, state.ledger))
+                await state.ledger.append(entry.ended(state.ledger.was, Status.ERROR, error))
             self._conclude(entry, result)
             return
         state.run = run
@@ -216,22 +214,16 @@ class RunSlot:
             said = state.steering if message in state.steering else state.follow_ups
             if message in said:
                 said.remove(message)
-        entries = [waiting(state, record) for record in records if isinstance(record, Accepted)]
-        state.queue[:0] = entries
+        self._requeue(records)
 
     def _requeue_unsent(self) -> None:
-        """What was said to a run that ended without it becomes requests of its own, before all others."""
+        """The same where nothing is written down."""
         state = self.state
-        for message in reversed((*state.steering, *state.follow_ups)):
-            entry = Entry(id=mint("req"), prompt=message, options=PerRun())
-            state.entries[entry.id] = entry
-            state.queue.insert(0, entry)
+        self._requeue(requests_of([*state.steering, *state.follow_ups]))
         state.steering.clear()
         state.follow_ups.clear()
 
-
-def _failed(entry: Entry, error: Exception, ledger: Ledger) -> RunEnded:
-    """The end of a request whose run could not begin, or not go on."""
-    told = {"type": type(error).__name__, "message": str(error)}
-    used = Usage() if entry.stored is None else usage_with(entry.stored, ledger.was)
-    return RunEnded(run_id=entry.stored_run_id, status="error", request_id=entry.id, error=told, usage=used)
+    def _requeue(self, records: Sequence[Record]) -> None:
+        """These requests come before all others."""
+        state = self.state
+        state.queue[:0] = [waiting(state, record) for record in records if isinstance(record, Accepted)]

@@ -249,17 +249,8 @@ class Acting:
             return
         if job.call.id in self._paused:
             return
-        record = ToolCallRecord(
-            id=job.call.id,
-            name=job.call.name,
-            arguments=job.call.arguments,
-            edited_from=job.edited_from,
-            outcome=result.outcome,
-            duration=duration,
-            error=result.text if result.is_error else None,
-            details=result.details,
-            turn=self.run.state.turn,
-        )
+        turn = self.run.state.turn
+        record = ToolCallRecord.of(job.call, result, turn=turn, edited_from=job.edited_from, duration=duration)
         self.run.state.record(job, record)
         self.run.emitter.emit(ToolFinished, record, result)
 

@@ -19,6 +19,7 @@ from alloy.llm.content import JSON, ToolCall, ToolResult
 from alloy.llm.message import AssistantMessage, ToolMessage, UserMessage
 from alloy.llm.usage import Usage
 from alloy.loop.approval import Answer, Approve, Decision, Deny, Edit, Pending
+from alloy.loop.records import told
 from alloy.loop.result import Result, ToolCallRecord
 
 
@@ -264,7 +265,7 @@ def _plain(value: object) -> JSON:
         case Decimal():
             return str(value)
         case AlloyError():
-            return {"type": type(value).__name__, "message": str(value)}
+            return told(value)
         case Result():
             skipped = ("messages", "new_messages")
             return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(Result) if f.name not in skipped}

@@ -30,6 +30,7 @@ from alloy.loop.records import (
     RunBegun,
     RunEnded,
     Said,
+    told,
 )
 from alloy.loop.recovery import StoredCall
 from alloy.loop.result import Result
@@ -200,7 +201,7 @@ class Recorder:
             status=str(result.status),
             request_id=self.begun.request_id,
             reason=result.reason,
-            error=None if error is None else {"type": type(error).__name__, "message": str(error)},
+            error=None if error is None else told(error),
             output={"value": json.loads(json_text(result.output))} if result.has_output else None,
             usage=result.usage,
             turns=result.turns,

@@ -157,6 +157,11 @@ class RunEnded:
     duration: float = 0.0
 
 
+def told(error: BaseException) -> dict[str, JSON]:
+    """An error as `RunEnded` holds it, and an event's JSON."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
 # A tool call.
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 import attrs
 
 from alloy.errors import AlloyError
-from alloy.llm.content import JSON, Outcome
+from alloy.llm.content import JSON, Outcome, ToolCall, ToolResult
 from alloy.llm.message import Message, StopInfo
 from alloy.llm.usage import Usage
 from alloy.loop.approval import Pending
@@ -60,6 +60,29 @@ class ToolCallRecord:
     error: str | None = None
     details: object = None
     turn: int
+
+    @classmethod
+    def of(
+        cls,
+        call: ToolCall,
+        result: ToolResult,
+        *,
+        turn: int,
+        edited_from: Mapping[str, JSON] | None = None,
+        duration: float = 0.0,
+    ) -> ToolCallRecord:
+        """What is known of a call that has this result."""
+        return cls(
+            id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            edited_from=edited_from,
+            outcome=result.outcome,
+            duration=duration,
+            error=result.text if result.is_error else None,
+            details=result.details,
+            turn=turn,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -23,7 +23,7 @@ from alloy.loop.form import Form
 from alloy.loop.journal import Entry
 from alloy.loop.ledger import stored_view
 from alloy.loop.output import Given
-from alloy.loop.records import Accepted, CallPending, RunBegun
+from alloy.loop.records import Accepted, CallPending, RunBegun, RunEnded
 from alloy.loop.recovery import Recovered, StoredCall, StoredRun
 from alloy.loop.result import Result, Status, ToolCallRecord
 from alloy.loop.state import State
@@ -102,18 +102,8 @@ def usage_with(stored: StoredRun, was: Recovered) -> Usage:
 
 def record_of(call: StoredCall) -> ToolCallRecord:
     """What is known of a call, as a result tells it."""
-    result = call.result()
-    return ToolCallRecord(
-        id=call.call.id,
-        name=call.call.name,
-        arguments=call.call.arguments,
-        edited_from=call.edited_from,
-        outcome=result.outcome,
-        duration=call.settled.duration if call.settled is not None else 0.0,
-        error=result.text if result.is_error else None,
-        details=result.details,
-        turn=call.turn,
-    )
+    duration = call.settled.duration if call.settled is not None else 0.0
+    return ToolCallRecord.of(call.call, call.result(), turn=call.turn, edited_from=call.edited_from, duration=duration)
 
 
 def result_of(agent: Agent[Any], stored: StoredRun, was: Recovered, session_id: str) -> Result[Any]:
@@ -127,7 +117,7 @@ def result_of(agent: Agent[Any], stored: StoredRun, was: Recovered, session_id: 
     is_root = not stored.begun.parent_call_id
     answers = [message for message in stored.messages if isinstance(message, AssistantMessage)]
     given = _output(agent, ended.output)
-    error = None if ended.error is None else error_of(str(ended.error["type"]), str(ended.error["message"]))
+    error = error_of(ended)
     before = was.messages[: stored.first] if is_root else ()
     result: Result[Any] = Result(
         status=Status(ended.status),
@@ -166,8 +156,11 @@ def _output(agent: Agent[Any], stored: object) -> Given | None:
         raise ValueError(f"the stored output does not fit the output type of {agent.name!r}: {error}") from error
 
 
-def error_of(kind: str, message: str) -> AlloyError:
+def error_of(ended: RunEnded) -> AlloyError | None:
     """The error of a run that ended in an earlier process: of the same class where there is one, with its message."""
+    if ended.error is None:
+        return None
+    kind, message = str(ended.error["type"]), str(ended.error["message"])
     cls = next((cls for cls in _subclasses(AlloyError) if cls.__name__ == kind), None)
     if cls is None:
         return AlloyError(f"{kind}: {message}")
