@@ -111,6 +111,14 @@ def retry_delay(
     return delay if delay < remaining else None
 
 
+def _wait_for_all(error: ProviderError, delay: float | None, retry: Retry) -> float | None:
+    """Seconds for which nobody else need ask either: the vendor has said that the rate is exceeded."""
+    if not isinstance(error, RateLimited) or not error.sent:
+        return None
+    wait = error.retry_after or delay or 0.0
+    return wait if wait <= retry.max_wait else None
+
+
 async def complete(
     model: Model,
     request: Request,
@@ -164,11 +172,7 @@ async def complete(
                 draw=random.random(),
                 has_another=has_another,
             )
-            if (
-                isinstance(error, RateLimited)
-                and error.sent
-                and (wait := error.retry_after or delay or 0.0) <= retry.max_wait
-            ):
+            if (wait := _wait_for_all(error, delay, retry)) is not None:
                 gate.close(wait)
             if delay is None:
                 raise

@@ -35,16 +35,12 @@ from alloy.tools.schema import ValidationError, read, shape_of
 def resumed(
     agent: Agent[Any], stored: StoredRun, was: Recovered, *, session_id: str, deps: object, budget: Budget | None
 ) -> State:
-    """The state of a run under way, from which it goes on. The calls of its last answer are open.
-
-    Raises:
-        ValueError: the run was handed over to an agent that `agent` does not know.
-    """
+    """The state of a run under way, from which it goes on as `agent`. The calls of its last answer are open."""
     is_root = not stored.begun.parent_call_id
     messages = was.transcript if is_root else stored.messages
     settled = messages[:-1] if stored.calls else messages
     state = State.begin(
-        line_of(agent, stored)[-1],
+        agent,
         with_view(settled, stored_view(was if is_root else stored)),
         run_id=stored.begun.run_id,
         session_id=session_id,

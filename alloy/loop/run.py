@@ -115,10 +115,10 @@ class Run:
         budget = together(current_budget.get(), budget)
         if stored is not None and means.ledger is not None:
             begun = stored.begun
-            state = resumed(agent, stored, means.ledger.was, session_id=session_id, deps=deps, budget=budget)
-            for former in line_of(agent, stored)[:-1]:  # no approval is lost by handing over
-                inherited = Hooks(former.middleware, means.inherited).inherited
-                means = attrs.evolve(means, inherited=inherited)
+            *former, last = line_of(agent, stored)
+            state = resumed(last, stored, means.ledger.was, session_id=session_id, deps=deps, budget=budget)
+            for one in former:  # no approval is lost by handing over
+                means = attrs.evolve(means, inherited=Hooks(one.middleware, means.inherited).inherited)
         else:
             if begun is None and means.ledger is not None:
                 begun = RunBegun(run_id=mint("run"), agent=agent.name, agent_path=path)
