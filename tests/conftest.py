@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import AsyncIterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from alloy.stores import MemoryStore
 from alloy.testing import offline
 
 pytest_plugins = ["alloy.testing.plugin"]  # where alloy is installed it is there already, under the same name
@@ -32,3 +35,18 @@ def pytest_report_header() -> str:
     """Say on which HTTP library the tests run."""
     httpx = importlib.import_module("httpx")
     return f"http: {httpx.__name__} {httpx.__version__}"
+
+
+@pytest.fixture
+def nothing_ran() -> None:
+    """The tools of `sessions` have done nothing yet."""
+    from sessions import RAN
+
+    RAN.clear()
+
+
+@pytest.fixture
+async def store(nothing_ran: None) -> AsyncIterator[MemoryStore]:
+    """A store, open, with nothing in it."""
+    async with MemoryStore() as store:
+        yield store

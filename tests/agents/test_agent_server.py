@@ -12,18 +12,9 @@ import trio.testing
 import alloy
 from alloy import Agent, Status, otp
 from alloy.testing import ScriptedModel, calls, cuts, fails, hangs, says
+from sleepers import agent, nap
 
 MockClock = trio.testing.MockClock
-
-
-async def nap(seconds: float = 60.0) -> str:
-    """Sleep."""
-    await trio.sleep(seconds)
-    return "rested"
-
-
-def agent(*steps: Any, loop: bool = False, **fields: Any) -> Agent:
-    return Agent(model=ScriptedModel(*steps, loop=loop), tools=[nap], **fields)
 
 
 def texts(messages: Any) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
 import trio
@@ -12,26 +11,9 @@ import trio.testing
 import alloy
 from alloy import Agent, otp
 from alloy.testing import ScriptedModel, calls, fails, hangs, says
+from sleepers import Bug, agent, buggy, nap
 
 MockClock = trio.testing.MockClock
-
-
-async def nap(seconds: float = 60.0) -> str:
-    """Sleep."""
-    await trio.sleep(seconds)
-    return "rested"
-
-
-def agent(*steps: Any, loop: bool = False, **fields: Any) -> Agent:
-    return Agent(model=ScriptedModel(*steps, loop=loop), tools=[nap], **fields)
-
-
-class Bug(Exception):
-    """A programming error."""
-
-
-def buggy(request: alloy.Request) -> Any:
-    raise Bug("in the provider")
 
 
 @pytest.mark.works("A crash costs one request: history, queue and ids survive, and the supervisor restarts")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,30 +14,8 @@ from alloy import Agent, Approve, ApproveTools, Status, otp
 from alloy.agents import agent_ref
 from alloy.loop.records import Answered
 from alloy.stores import MemoryStore, Stored
-from alloy.testing import ScriptedModel, calls, hangs, says
-
-RAN: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_ran() -> None:
-    RAN.clear()
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[MemoryStore]:
-    async with MemoryStore() as store:
-        yield store
-
-
-async def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    RAN.append(f"add {a} {b}")
-    return a + b
-
-
-def clerk(*steps: Any, **fields: Any) -> Agent:
-    return Agent(**{"model": ScriptedModel(*steps), "name": "clerk", "tools": [add]} | fields)
+from alloy.testing import calls, hangs, says
+from sessions import RAN, clerk
 
 
 async def interrupted(store: MemoryStore, session_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,29 +14,7 @@ from alloy import Agent, Approve, ApproveTools, Edit, Outcome, Status, otp
 from alloy.loop.records import Accepted, Answered, CallStarted, Decided, RunBegun, Said
 from alloy.stores import MemoryStore
 from alloy.testing import ScriptedModel, calls, fails, hangs, says
-
-RAN: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_ran() -> None:
-    RAN.clear()
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[MemoryStore]:
-    async with MemoryStore() as store:
-        yield store
-
-
-async def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    RAN.append(f"add {a} {b}")
-    return a + b
-
-
-def clerk(*steps: Any, **fields: Any) -> Agent:
-    return Agent(**{"model": ScriptedModel(*steps), "name": "clerk", "tools": [add]} | fields)
+from sessions import RAN, clerk
 
 
 def texts(messages: Any) -> list[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PATIENCE, ROOT, TAB, UP, terminal
+from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, PATIENCE, ROOT, TAB, UP, Terminal, terminal
 
 READY = "/help lists the commands, Ctrl-D leaves"
 EDITOR: dict[str, str] = {}
@@ -21,19 +24,31 @@ editor_first = pytest.mark.parametrize(
 )
 
 
+@contextmanager
+def chat(model: str, *arguments: str, **options: Any) -> Iterator[Terminal]:
+    """A chat that waits for its first prompt."""
+    with terminal("chat", "--model", model, *arguments, **options) as screen:
+        screen.wait_for(READY)
+        yield screen
+
+
+def leaves(screen: Terminal) -> int:
+    """Leave as a user does; the exit code."""
+    screen.type(CTRL_D)
+    return screen.wait_end()
+
+
 @pytest.mark.works("`alloy chat`: a conversation in the terminal, steered while it works, stopped by Ctrl-C")
 @both_consoles
 def test_a_conversation_from_the_greeting_to_the_farewell(tmp_path: Path, environment: dict[str, str]) -> None:
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path, environment=environment) as screen:
         screen.type("hello Ünï 漢字 👩‍👩‍👧" + ENTER)
         screen.wait_for("hello Ünï 漢字 👩‍👩‍👧")
         screen.wait_for("hello Ünï 漢字 👩‍👩‍👧")
         screen.type("/usage" + ENTER)
         screen.wait_for("requests")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert "Traceback" not in screen.text
         assert screen.echoes()
 
@@ -42,8 +57,7 @@ def test_a_conversation_from_the_greeting_to_the_farewell(tmp_path: Path, enviro
 def test_ctrl_c_stops_a_streaming_answer_and_keeps_the_conversation(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with terminal("chat", "--model", "scripted:slow", home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:slow", home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("word20")
         screen.type(CTRL_C)
@@ -62,33 +76,29 @@ def test_ctrl_c_stops_a_streaming_answer_and_keeps_the_conversation(
 def test_ctrl_c_twice_at_once_stops_the_run_and_leaves_the_chat_open(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with terminal("chat", "--model", "scripted:slow", home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:slow", home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("word20")
         screen.type(CTRL_C + CTRL_C)
         screen.wait_for("cancelled")
         screen.type("/usage" + ENTER)
         screen.wait_for("requests")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 @editor_first
 def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, environment: dict[str, str]) -> None:
-    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
-    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    arguments = ("scripted:stubborn", "--tools", "bash", "--yes")
+    with chat(*arguments, home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("→ bash(command=")
         child = int(screen.wait_file("pid"))
         screen.type(CTRL_C)
         screen.wait_for("← bash: cancelled")
         screen.wait_for("cancelled")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)
 
@@ -97,9 +107,8 @@ def test_ctrl_c_during_a_tool_stops_the_tool_and_all_it_started(tmp_path: Path, 
 def test_what_is_typed_during_a_run_steers_it_and_then_waits_for_its_end(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    arguments = ("chat", "--model", "scripted:busy", "--tools", "bash", "--yes")
-    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    arguments = ("scripted:busy", "--tools", "bash", "--yes")
+    with chat(*arguments, home=tmp_path, environment=environment) as screen:
         screen.type("begin" + ENTER)
         screen.wait_for("→ bash(")
         screen.type("/then do more" + ENTER)
@@ -110,16 +119,14 @@ def test_what_is_typed_during_a_run_steers_it_and_then_waits_for_its_end(
         screen.wait_for("(+196 lines)")
         screen.wait_for("heard: begin; turn left")
         screen.wait_for("heard: begin; turn left; do more")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 @editor_first
 def test_what_a_stopped_run_had_not_read_is_handed_back(tmp_path: Path, environment: dict[str, str]) -> None:
-    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
-    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    arguments = ("scripted:stubborn", "--tools", "bash", "--yes")
+    with chat(*arguments, home=tmp_path, environment=environment) as screen:
         screen.type("begin" + ENTER)
         screen.wait_for("→ bash(")
         screen.type("turn left" + ENTER)
@@ -128,16 +135,14 @@ def test_what_a_stopped_run_had_not_read_is_handed_back(tmp_path: Path, environm
         screen.wait_for("turn left")
         screen.wait_for("cancelled")
         screen.type(CTRL_C)
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 @both_consoles
 def test_a_paste_of_200_lines_is_one_message(tmp_path: Path, environment: dict[str, str]) -> None:
     lines = [f"line {number}" for number in range(1, 201)]
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path, environment=environment) as screen:
         if environment is DUMB:
             screen.type("\n".join(lines) + "\n")
         else:
@@ -150,26 +155,22 @@ def test_a_paste_of_200_lines_is_one_message(tmp_path: Path, environment: dict[s
         screen.type("/history all" + ENTER)
         screen.wait_for("> line 1")
         screen.wait_for("line 200")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert "prompts       1\n" in screen.text.replace("\r", "")
 
 
 @pytest.mark.slow
 def test_a_paste_from_a_terminal_that_does_not_say_so_is_one_message(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path) as screen:
         screen.type("\r".join(f"line {number}" for number in range(1, 201)) + ENTER)
         screen.wait_for("(+195 lines)")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 def test_commands_are_completed_and_several_lines_can_be_written(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path) as screen:
         screen.type("/us")
         screen.wait_for("/usage")
         screen.type(TAB + ENTER)
@@ -181,20 +182,17 @@ def test_commands_are_completed_and_several_lines_can_be_written(tmp_path: Path)
         screen.wait_for("> one")
         screen.wait_for("three")
         screen.wait_for("one two three")  # as Markdown has it
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 def test_what_was_typed_is_there_the_next_time_and_only_for_the_user(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path) as screen:
         screen.type("remember me" + ENTER)
         screen.wait_for("> remember me")
         screen.type(CTRL_D)
         screen.wait_end()
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path) as screen:
         screen.type(UP)
         screen.wait_for("remember me")
         screen.type(CTRL_C + CTRL_D)
@@ -214,9 +212,8 @@ def test_without_a_place_for_the_history_one_can_talk_all_the_same(tmp_path: Pat
         screen.type("hi" + ENTER)
         screen.wait_for("> hi")
         screen.wait_for("hi")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 @pytest.mark.parametrize(
@@ -228,15 +225,13 @@ def test_a_narrow_window_shows_the_answer_all_the_same(tmp_path: Path, size: tup
         screen.type("go" + ENTER)
         screen.wait_for("Title")
         screen.wait_for("two")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert "Traceback" not in screen.text
 
 
 def test_the_window_may_change_while_an_answer_comes(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:slow", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:slow", home=tmp_path) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("word20")
         screen.resize(30, 10)
@@ -245,28 +240,24 @@ def test_the_window_may_change_while_an_answer_comes(tmp_path: Path) -> None:
         screen.wait_for("word120")
         screen.type(CTRL_C)
         screen.wait_for("cancelled")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert all(f"word{number} " in screen.text or f"word{number}\r" in screen.text for number in range(1, 120))
 
 
 def test_markdown_is_shown_and_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:pretty", home=tmp_path, environment={"NO_COLOR": "1"}) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:pretty", home=tmp_path, environment={"NO_COLOR": "1"}) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("two")
         screen.wait_for("x = 1")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert "*stress*" not in screen.text
         assert not re.search(r"\x1b\[([\d;]*;)?(3\d|9\d)[;m]", screen.seen)
 
 
 def test_a_signal_to_leave_leaves_the_terminal_in_order(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:slow", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:slow", home=tmp_path) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("word20")
         screen.process.send_signal(signal.SIGTERM)
@@ -277,8 +268,7 @@ def test_a_signal_to_leave_leaves_the_terminal_in_order(tmp_path: Path) -> None:
 
 
 def test_wrong_commands_and_models_are_told_and_change_nothing(tmp_path: Path) -> None:
-    with terminal("chat", "--model", "scripted:echo", home=tmp_path) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:echo", home=tmp_path) as screen:
         screen.type("/modle" + ENTER)
         screen.wait_for("did you mean '/model'?")
         screen.type("/model scripted:demmo" + ENTER)
@@ -291,9 +281,8 @@ def test_wrong_commands_and_models_are_told_and_change_nothing(tmp_path: Path) -
         screen.wait_for("the conversation is forgotten")
         screen.type("/history" + ENTER)
         screen.wait_for("nothing was said yet")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
 
 
 FILES = ("--tools", "write_file,edit_file,read_file")
@@ -304,8 +293,7 @@ FILES = ("--tools", "write_file,edit_file,read_file")
 def test_calls_that_change_something_are_asked_about_one_after_the_other(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    with terminal("chat", "--model", "scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("agent: write_file?")
         screen.wait_for("path: shopping.txt")
@@ -329,25 +317,22 @@ def test_calls_that_change_something_are_asked_about_one_after_the_other(
         screen.wait_for("← write_file: denied")
         screen.wait_for("that is not what I meant")
         screen.wait_for("oat oat milk.")  # nobody was asked about the edit again
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert screen.text.count("edit_file?") == 2
 
 
 @editor_first
 def test_ctrl_c_where_something_is_asked_stops_the_run(tmp_path: Path, environment: dict[str, str]) -> None:
-    with terminal("chat", "--model", "scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:demo", *FILES, home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("allow?")
         screen.type(CTRL_C)
         screen.wait_for("cancelled")
         screen.type("/history" + ENTER)
         screen.wait_for("> go")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert not (tmp_path / "shopping.txt").exists()
 
 
@@ -355,13 +340,11 @@ def test_without_the_extra_there_is_a_plain_prompt(tmp_path: Path) -> None:
     for package in ("rich", "prompt_toolkit"):
         (tmp_path / f"{package}.py").write_text("raise ImportError")
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    with terminal("chat", "--model", "scripted:pretty", home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    with chat("scripted:pretty", home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("Some *stress* and `code`.")
-        screen.type(CTRL_D)
 
-        assert screen.wait_end() == 0
+        assert leaves(screen) == 0
         assert "Traceback" not in screen.text
 
 
@@ -369,9 +352,8 @@ def test_without_the_extra_there_is_a_plain_prompt(tmp_path: Path) -> None:
 def test_when_the_terminal_is_gone_the_chat_ends_and_its_tools_with_it(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    arguments = ("chat", "--model", "scripted:stubborn", "--tools", "bash", "--yes")
-    with terminal(*arguments, home=tmp_path, environment=environment) as screen:
-        screen.wait_for(READY)
+    arguments = ("scripted:stubborn", "--tools", "bash", "--yes")
+    with chat(*arguments, home=tmp_path, environment=environment) as screen:
         screen.type("go" + ENTER)
         screen.wait_for("→ bash(command=")
         child = int(screen.wait_file("pid"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -26,25 +26,7 @@ from alloy.loop.records import (
 )
 from alloy.stores import MemoryStore
 from alloy.testing import ScriptedModel, calls, fails, hangs, says
-
-RAN: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_ran() -> None:
-    RAN.clear()
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[MemoryStore]:
-    async with MemoryStore() as store:
-        yield store
-
-
-async def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    RAN.append(f"add {a} {b}")
-    return a + b
+from sessions import RAN, add
 
 
 @alloy.tool(replay="safe")
@@ -256,6 +238,7 @@ class Full(MemoryStore):
 
 
 @pytest.mark.parametrize("room", range(6))
+@pytest.mark.usefixtures("nothing_ran")
 async def test_a_store_that_fails_ends_the_run_before_the_next_effect(room: int) -> None:
     agent = worker([calls("add", a=1, b=2), calls("look", name="x")], says("3"))
     async with Full(room=room) as store:

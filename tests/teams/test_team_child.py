@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 import trio.testing
@@ -11,27 +9,10 @@ import trio.testing
 import alloy
 from alloy import Agent, Status, otp
 from alloy.teams import team_of
-from alloy.testing import ScriptedModel, calls, hangs, says
+from alloy.testing import calls, hangs, says
+from sleepers import agent, buggy
 
 MockClock = trio.testing.MockClock
-
-
-async def nap(seconds: float = 20.0) -> str:
-    """Sleep."""
-    await trio.sleep(seconds)
-    return "rested"
-
-
-def agent(*steps: Any, loop: bool = False, **fields: Any) -> Agent:
-    return Agent(model=ScriptedModel(*steps, loop=loop), tools=[nap], **fields)
-
-
-class Bug(Exception):
-    """A programming error."""
-
-
-def buggy(request: alloy.Request) -> Any:
-    raise Bug("in the provider")
 
 
 async def test_a_team_lives_under_any_supervisor() -> None:
@@ -47,7 +28,9 @@ async def test_a_team_lives_under_any_supervisor() -> None:
 
 
 async def test_stopping_a_team_lets_its_runs_end_first(autojump_clock: MockClock) -> None:
-    spec = alloy.team_child({"a": agent(calls("nap"), says("rested")), "b": agent(hangs())}, id="lab", drain=25)
+    spec = alloy.team_child(
+        {"a": agent(calls("nap", seconds=20.0), says("rested")), "b": agent(hangs())}, id="lab", drain=25
+    )
     async with otp.open_system(otp.Supervisor(children=[spec])) as root:
         team = team_of(spec)
         request = await team["a"].send_message("go")
